@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pods named by a file instead of by Kubernetes."""
