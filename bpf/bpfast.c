@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The one text that bcc compiles: every stage, in the order of the slots.
+ *
+ * bcc leaves the relocations of calls at zero, so there are no functions but
+ * inlined ones; maps and the endpoint's number are placeholders that the
+ * loader fills in (lib/abi.h: enum map_number, ENDPOINT_IMMEDIATE).
+ */
+#include "lib/compose.h"
+
+#define TC_SHOT 2
+#define TCX_CONTINUE (-1)
+
+#include "stages/entry.c"
+#include "stages/flow.c"
+#include "stages/prove.c"
+#include "stages/header.c"
+#include "stages/http.c"
+#include "stages/verdict.c"
+#include "stages/guard.c"
+#include "stages/watch.c"
+#include "stages/sweep.c"
+
+/* The programs; bcc knows only functions of this file. */
+
+int bpfast_entry(struct xdp_md *ctx)
+{
+	return stage_entry(ctx);
+}
+
+int bpfast_flow(struct xdp_md *ctx)
+{
+	return stage_flow(ctx);
+}
+
+int bpfast_prove(struct xdp_md *ctx)
+{
+	return stage_prove(ctx);
+}
+
+int bpfast_header(struct xdp_md *ctx)
+{
+	return stage_header(ctx);
+}
+
+int bpfast_http(struct xdp_md *ctx)
+{
+	return stage_http(ctx);
+}
+
+int bpfast_verdict(struct xdp_md *ctx)
+{
+	return stage_verdict(ctx);
+}
+
+int bpfast_guard(struct __sk_buff *skb)
+{
+	return stage_guard(skb);
+}
+
+int bpfast_watch(struct __sk_buff *skb)
+{
+	return stage_watch(skb);
+}
+
+int bpfast_sweep(struct xdp_md *ctx)
+{
+	return stage_sweep(ctx);
+}

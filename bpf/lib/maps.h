@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Every map of the programs: what it is from, to what, and who writes it.
+ *
+ * The maps are created by user space (addon/bpfast/kernel/maps.py has their
+ * types and sizes) and named in the text by numbers, which the loader turns
+ * into descriptors; bcc's compile time grows with the size of each map that is
+ * declared in the text, and ours are large.
+ *
+ *   endpoints      endpoint -> struct endpoint           user space
+ *   flows          flow_key -> struct flow               HEADER makes; claim
+ *                  holder and watcher change; never evicted
+ *   embryos        flow_key -> struct embryo (LRU)       watcher makes,
+ *                  HEADER takes away
+ *   ended          flow_key -> struct ended (LRU)        whoever ends a flow
+ *   replies        reply_key -> u64 (LRU)                watcher
+ *   peers          address -> identity                   user space
+ *   port_policies  port_key -> struct port_policy        user space
+ *   rule_sets      index -> struct rule_set              user space
+ *   tables         one value: the words of all images    user space (mmap)
+ *   context        per CPU: struct context               the chain
+ *   fresh          per CPU: struct flow, all of it made  HEADER
+ *                  anew for each flow that is born
+ *   copies         slot -> 64 KiB of head bytes          HTTP
+ *   copies_free    queue of free slots of copies         chain and watcher
+ *   events         ring of struct event                  HTTP, VERDICT
+ *   reasons        per CPU: enum reason -> packets       all
+ *   counts         per CPU: enum count -> number         all
+ *   rates          per CPU: struct rate                  VERDICT
+ *   answers        enum answer_index -> struct answer    user space
+ *   chain          enum slot -> XDP program              user space
+ *   sweep          index -> flow_key to look at          user space
+ */
+#ifndef BPFAST_LIB_MAPS_H
+#define BPFAST_LIB_MAPS_H
+
+#include "context.h"
+
+#define MAP(number) ((void *)bpf_pseudo_fd(1, number))
+
+static __always_inline struct context *context_get(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(MAP(MAP_CONTEXT), &zero);
+}
+
+static __always_inline struct endpoint *endpoint_get(u32 number)
+{
+	return bpf_map_lookup_elem(MAP(MAP_ENDPOINTS), &number);
+}
+
+static __always_inline struct flow *flow_get(const struct flow_key *key)
+{
+	return bpf_map_lookup_elem(MAP(MAP_FLOWS), (void *)key);
+}
+
+static __always_inline struct rule_set *rule_set_get(u32 index)
+{
+	return bpf_map_lookup_elem(MAP(MAP_RULE_SETS), &index);
+}
+
+static __always_inline const u32 *tables_get(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(MAP(MAP_TABLES), &zero);
+}
+
+/* Count a reason; `number` may be any u32. */
+static __always_inline void count_reason(u32 number)
+{
+	u64 *value = bpf_map_lookup_elem(MAP(MAP_REASONS), &number);
+
+	if (value)
+		*value += 1;
+}
+
+static __always_inline void count(u32 number)
+{
+	u64 *value = bpf_map_lookup_elem(MAP(MAP_COUNTS), &number);
+
+	if (value)
+		*value += 1;
+}
+
+/* The identity of an address; what nobody knows is the world. */
+static __always_inline u32 identity_of(const struct address *address)
+{
+	u32 *identity = bpf_map_lookup_elem(MAP(MAP_PEERS), (void *)address);
+
+	return identity ? *identity : IDENTITY_WORLD;
+}
+
+/*
+ * What this peer may do on this port (host order); port 0 asks for everything
+ * that is not a named TCP port. Nothing known means denied.
+ */
+static __always_inline struct port_policy port_policy_of(u32 number, u32 identity, u32 port)
+{
+	struct port_policy denied = { .verdict = PORT_DENY };
+	struct port_key key = { .policy = number, .identity = identity, .port = port };
+	struct port_policy *policy;
+
+	policy = bpf_map_lookup_elem(MAP(MAP_PORT_POLICIES), &key);
+	if (!policy && port) {
+		key.port = 0;
+		policy = bpf_map_lookup_elem(MAP(MAP_PORT_POLICIES), &key);
+	}
+	return policy ? *policy : denied;
+}
+
+#endif /* BPFAST_LIB_MAPS_H */

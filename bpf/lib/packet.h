@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Parsers for what comes before the payload: Ethernet, VLAN, IPv4, IPv6, TCP.
+ *
+ * One contract: parse_packet() fills `struct packet` and returns what kind of
+ * packet it is. What it does not understand it refuses with a reason; the
+ * caller decides whether that matters. Offsets count from the frame's start,
+ * lengths come from the IP header (never from the frame, which may be padded),
+ * numbers are in host order unless a name says `net`. Pure: compiles for the
+ * host.
+ */
+#ifndef BPFAST_LIB_PACKET_H
+#define BPFAST_LIB_PACKET_H
+
+#include "compat.h"
+
+#define ETHERTYPE_IPV4 0x0800
+#define ETHERTYPE_IPV6 0x86dd
+#define ETHERTYPE_VLAN 0x8100
+#define ETHERTYPE_QINQ 0x88a8
+#define ETHERNET_BYTES 14
+#define VLAN_BYTES 4
+#define IPV4_BYTES 20
+#define IPV6_BYTES 40
+#define OPTIONS6_BYTES 8 /* hop-by-hop options, the shortest */
+#define TCP_BYTES 20
+
+#define PROTO_ICMP 1
+#define PROTO_TCP 6
+#define PROTO_UDP 17
+#define PROTO_FRAGMENT6 44
+#define PROTO_ICMP6 58
+
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_PSH 0x08
+#define TCP_ACK 0x10
+#define TCP_URG 0x20
+
+enum packet_kind {
+	PACKET_NOT_IP = 0, /* ARP and the like: none of ours */
+	PACKET_TCP,
+	PACKET_UDP,
+	PACKET_ICMP, /* ICMP and ICMPv6; `icmp_type` is set */
+	PACKET_OTHER_IP,
+	PACKET_REFUSED, /* `reason` says why */
+};
+
+struct packet {
+	struct address source, destination;
+	u32 l3; /* offset of the IP header */
+	u32 l4;
+	u32 payload; /* offset of the TCP payload */
+	u32 length;  /* bytes of TCP payload */
+	u32 seq, ack;
+	u32 reason;
+	u16 source_port_net, destination_port_net;
+	u8 protocol;
+	u8 flags;   /* of TCP, the low eight */
+	u8 version; /* 4 or 6 */
+	u8 icmp_type;
+};
+
+static __always_inline u32 load16(const u8 *at)
+{
+	return (u32)at[0] << 8 | at[1];
+}
+
+static __always_inline u32 load32(const u8 *at)
+{
+	return (u32)at[0] << 24 | (u32)at[1] << 16 | (u32)at[2] << 8 | at[3];
+}
+
+static __always_inline int refuse(struct packet *packet, u32 reason)
+{
+	packet->reason = reason;
+	return PACKET_REFUSED;
+}
+
+static __always_inline void map_ipv4(struct address *address, const u8 *at)
+{
+	u32 *words = (u32 *)address->bytes;
+
+	words[0] = 0;
+	words[1] = 0;
+	words[2] = swap32(0x0000ffff);
+	__builtin_memcpy(&words[3], at, 4);
+}
+
+/*
+ * The transport header at `l4`, `bytes` long with its payload. Everything that
+ * is TCP has its ports set on return, refused or not.
+ */
+static __always_inline int parse_transport(const u8 *data, const u8 *end, struct packet *packet,
+					   u32 l4, u32 bytes)
+{
+	const u8 *at = data + l4;
+	u32 header;
+
+	packet->l4 = l4;
+	if (packet->protocol == PROTO_ICMP || packet->protocol == PROTO_ICMP6) {
+		if (at + 1 > end)
+			return refuse(packet, REASON_BAD_PACKET);
+		packet->icmp_type = at[0];
+		return PACKET_ICMP;
+	}
+	if (packet->protocol != PROTO_TCP && packet->protocol != PROTO_UDP)
+		return PACKET_OTHER_IP;
+	if (at + 8 > end)
+		return refuse(packet, REASON_BAD_PACKET);
+	__builtin_memcpy(&packet->source_port_net, at, 2);
+	__builtin_memcpy(&packet->destination_port_net, at + 2, 2);
+	if (packet->protocol == PROTO_UDP)
+		return PACKET_UDP;
+	if (at + TCP_BYTES > end)
+		return refuse(packet, REASON_BAD_PACKET);
+	packet->seq = load32(at + 4);
+	packet->ack = load32(at + 8);
+	packet->flags = at[13];
+	header = (at[12] >> 4) * 4;
+	if (header < TCP_BYTES || header > bytes)
+		return refuse(packet, REASON_BAD_PACKET);
+	packet->payload = l4 + header;
+	packet->length = bytes - header;
+	return PACKET_TCP;
+}
+
+static __always_inline int parse_ipv4(const u8 *data, const u8 *end, struct packet *packet, u32 l3)
+{
+	const u8 *at = data + l3;
+	u32 header, total, fragment;
+
+	if (at + IPV4_BYTES > end)
+		return refuse(packet, REASON_BAD_PACKET);
+	packet->version = 4;
+	packet->protocol = at[9];
+	map_ipv4(&packet->source, at + 12);
+	map_ipv4(&packet->destination, at + 16);
+	header = (at[0] & 15) * 4;
+	total = load16(at + 2);
+	fragment = load16(at + 6) & 0x3fff; /* more-fragments and the offset */
+	if (at[0] >> 4 != 4 || header < IPV4_BYTES || total < header || at + total > end)
+		return refuse(packet, REASON_BAD_PACKET);
+	if (fragment) {
+		if (packet->protocol == PROTO_TCP)
+			return refuse(packet, REASON_FRAGMENT);
+		if (fragment & 0x1fff)
+			return PACKET_OTHER_IP;
+	}
+	if (header != IPV4_BYTES && packet->protocol == PROTO_TCP)
+		return refuse(packet, REASON_IP_OPTIONS);
+	return parse_transport(data, end, packet, l3 + header, total - header);
+}
+
+/*
+ * Extension headers are not followed: all but ICMPv6 behind eight bytes of hop-by-hop options
+ * (multicast listener messages) are refused, since TCP may hide behind them.
+ */
+static __always_inline int parse_ipv6(const u8 *data, const u8 *end, struct packet *packet, u32 l3)
+{
+	const u8 *at = data + l3;
+	u32 bytes;
+
+	if (at + IPV6_BYTES + 8 > end)
+		return refuse(packet, REASON_BAD_PACKET);
+	packet->version = 6;
+	packet->protocol = at[6];
+	__builtin_memcpy(&packet->source, at + 8, 16);
+	__builtin_memcpy(&packet->destination, at + 24, 16);
+	bytes = load16(at + 4);
+	if (at + IPV6_BYTES + bytes > end)
+		return refuse(packet, REASON_BAD_PACKET);
+	if (packet->protocol == PROTO_FRAGMENT6) {
+		packet->protocol = at[IPV6_BYTES];
+		if (packet->protocol == PROTO_UDP || packet->protocol == PROTO_ICMP6)
+			return PACKET_OTHER_IP;
+		return refuse(packet, REASON_FRAGMENT);
+	}
+	if (packet->protocol == 0 && at[IPV6_BYTES] == PROTO_ICMP6 && !at[IPV6_BYTES + 1]) {
+		packet->protocol = PROTO_ICMP6;
+		return parse_transport(data, end, packet, l3 + IPV6_BYTES + OPTIONS6_BYTES,
+				       bytes - OPTIONS6_BYTES);
+	}
+	if (packet->protocol != PROTO_TCP && packet->protocol != PROTO_UDP &&
+	    packet->protocol != PROTO_ICMP6)
+		return refuse(packet, REASON_BAD_PACKET);
+	return parse_transport(data, end, packet, l3 + IPV6_BYTES, bytes);
+}
+
+/* The whole frame. At most two VLAN tags. */
+static __always_inline int parse_packet(const u8 *data, const u8 *end, struct packet *packet)
+{
+	u32 l3 = ETHERNET_BYTES, type;
+
+	packet->reason = 0;
+	packet->protocol = 0;
+	packet->flags = 0;
+	packet->length = 0;
+	packet->icmp_type = 0;
+	packet->version = 0;
+	packet->source_port_net = 0;
+	packet->destination_port_net = 0;
+	if (data + ETHERNET_BYTES + 2 * VLAN_BYTES > end)
+		return refuse(packet, REASON_BAD_PACKET);
+	type = load16(data + 12);
+	if (type == ETHERTYPE_VLAN || type == ETHERTYPE_QINQ) {
+		l3 += VLAN_BYTES;
+		type = load16(data + 16);
+		if (type == ETHERTYPE_VLAN || type == ETHERTYPE_QINQ) {
+			l3 += VLAN_BYTES;
+			type = load16(data + 20);
+		}
+	}
+	packet->l3 = l3;
+	if (type == ETHERTYPE_VLAN || type == ETHERTYPE_QINQ)
+		return refuse(packet, REASON_VLAN_DEPTH);
+	if (type == ETHERTYPE_IPV4)
+		return parse_ipv4(data, end, packet, l3);
+	if (type == ETHERTYPE_IPV6)
+		return parse_ipv6(data, end, packet, l3);
+	return PACKET_NOT_IP;
+}
+
+#endif /* BPFAST_LIB_PACKET_H */

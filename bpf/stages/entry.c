@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * ENTRY: whose packet is this, and is it ours? Attached; one an endpoint.
+ *
+ * Addresses and interface numbers are no keys (a pod can add addresses, eth0
+ * is 2 in every namespace): the endpoint's number is an immediate that the
+ * loader puts into this program.
+ */
+
+static __always_inline void fill_key(struct context *c)
+{
+	const struct packet *packet = &c->packet;
+
+	c->key.endpoint = c->endpoint;
+	c->key.peer_port = packet->source_port_net;
+	c->key.port = packet->destination_port_net;
+	c->key.peer = packet->source;
+	c->key.local = packet->destination;
+}
+
+static __always_inline int port_is_inspected(const struct endpoint *endpoint, u16 port_net)
+{
+	u32 port = swap16(port_net);
+
+	return endpoint->inspected[(port >> 3) & 8191] & (1 << (port & 7));
+}
+
+static __always_inline int stage_entry(struct xdp_md *ctx)
+{
+	u32 number = (u32)bpf_pseudo_fd(0, ENDPOINT_IMMEDIATE);
+	struct context *c = context_get();
+	struct endpoint *endpoint = endpoint_get(number);
+	int kind;
+
+	if (!c || !endpoint) {
+		count_reason(REASON_INTERNAL);
+		return XDP_DROP;
+	}
+	c->holds_claim = 0;
+	c->revised = 0;
+	if (!(endpoint->flags & ENDPOINT_ENFORCED))
+		return pass_unmarked(ctx);
+	c->began = endpoint->flags & ENDPOINT_TIMING ? bpf_ktime_get_ns() : 0;
+	kind = parse_packet((void *)(long)ctx->data, (void *)(long)ctx->data_end, &c->packet);
+	if (kind == PACKET_NOT_IP)
+		return pass_unmarked(ctx);
+	if (kind == PACKET_REFUSED)
+		return drop(c, c->packet.reason);
+	c->endpoint = number;
+	c->mark = endpoint->mark;
+	c->event_mode = endpoint->event_mode;
+	c->deny_mode = endpoint->deny_mode;
+	c->generation = endpoint->generation;
+	c->policy = endpoint->policy;
+	fill_key(c);
+	if (kind == PACKET_TCP && port_is_inspected(endpoint, c->key.port)) {
+		if (c->packet.version == 6)
+			return drop(c, REASON_IPV6_TCP);
+		jump(ctx, SLOT_FLOW);
+	} else {
+		jump(ctx, SLOT_HEADER);
+	}
+	return missed(c);
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * FLOW: claim the connection and find out what this segment is to it.
+ *
+ *        acked            expected
+ *   -------|-----------------|--------------------> the client's numbers
+ *    the server has   it was passed but   next bytes:
+ *    it: never        not acknowledged:   HTTP
+ *    again            PROVE
+ */
+
+/* Is this payload old, new or both? Positions are offsets in the payload. */
+static __always_inline int take_payload(struct xdp_md *ctx, struct context *c, struct flow *flow)
+{
+	struct packet *packet = &c->packet;
+	u32 end = packet->seq + packet->length;
+	int fin = packet->flags & TCP_FIN;
+
+	if (watched(flow->server) & SERVER_FIN && packet->length)
+		return judge(ctx, c, OUTCOME_STAND_IN, REASON_AFTER_SERVER_FIN);
+	if (watched(flow->server) & SERVER_EARLY && packet->length)
+		return judge(ctx, c, OUTCOME_STAND_IN, REASON_EARLY_ANSWER);
+	if (flow->client_fin && (after(end, flow->expected) || (fin && end != flow->expected)))
+		return drop(c, REASON_AFTER_CLIENT_FIN);
+	if (after(packet->seq, flow->expected)) {
+		/* Inside a body of known length the bytes do not matter. */
+		if (flow->head.phase == PHASE_BODY && !fin &&
+		    (u64)(end - flow->expected) <= flow->head.length)
+			return pass(ctx, c);
+		return drop(c, REASON_FUTURE_SEGMENT);
+	}
+	if (packet->length && !after(end, c->acked))
+		return judge(ctx, c, OUTCOME_BARE_ACK, REASON_OLD_SEGMENT);
+	c->position = flow->expected - packet->seq;
+	if (c->position > packet->length)
+		c->position = packet->length;
+	c->prove_to = c->position;
+	if (c->position) {
+		/* What the server has is not compared, it has it. */
+		u32 from = later_of(packet->seq, c->acked);
+
+		from = later_of(from, flow->copy_base);
+		if (before(from, flow->copy_end) && before(from, packet->seq + c->prove_to)) {
+			c->position = from - packet->seq;
+			jump(ctx, SLOT_PROVE);
+			return missed(c);
+		}
+		c->position = c->prove_to;
+	}
+	jump(ctx, SLOT_HTTP);
+	return missed(c);
+}
+
+/* The server's numbers, and what they say about what we passed. */
+static __always_inline u32 read_server(struct context *c, struct flow *flow)
+{
+	u32 fin = flow->client_fin;
+	s32 ahead;
+
+	c->acked = watched(*(volatile u64 *)&flow->acked);
+	c->sent = watched(*(volatile u64 *)&flow->sent);
+	ahead = distance(c->acked, flow->expected + fin);
+	if (ahead <= 0)
+		return 0;
+	/* Future segments of a body may have passed: the server says so. */
+	if (flow->head.phase != PHASE_BODY || fin || (u64)ahead > flow->head.length)
+		return REASON_UNSEEN_BYTES;
+	flow->head.length -= ahead;
+	flow->expected = c->acked;
+	if (!flow->head.length) {
+		flow->head.phase = flow->head.flags & HEAD_CLOSE ? PHASE_CLOSED : PHASE_HEAD;
+		flow->sent_before = c->sent;
+	}
+	return 0;
+}
+
+static __always_inline int claimed(struct xdp_md *ctx, struct context *c, struct flow *flow)
+{
+	struct packet *packet = &c->packet;
+	u32 unseen;
+
+	if (watched(flow->server) & SERVER_RST) {
+		flow_delete(flow, &c->key);
+		c->holds_claim = 0;
+		jump(ctx, SLOT_HEADER);
+		return missed(c);
+	}
+	if (!c->revised &&
+	    (flow->generation != c->generation || watched(flow->server) & SERVER_REBORN)) {
+		jump(ctx, SLOT_HEADER);
+		return missed(c);
+	}
+	if (flow->stage == FLOW_MUTE)
+		return drop(c, REASON_AFTER_ANSWER);
+	if (flow->stage != FLOW_OPEN)
+		return judge(ctx, c, OUTCOME_STAND_IN, REASON_AFTER_ANSWER);
+	if (packet->flags & TCP_RST)
+		return pass(ctx, c); /* the server checks its numbers */
+	unseen = read_server(c, flow);
+	if (unseen)
+		return judge(ctx, c, OUTCOME_RESET, unseen);
+	/* Blind packets: what has wrong numbers is nobody's fault but the sender's. */
+	if (!near(packet->seq, flow->expected) || after(packet->ack, c->sent) ||
+	    !near(packet->ack, c->sent))
+		return drop(c, REASON_BAD_NUMBERS);
+	if (!after(packet->seq, flow->expected + flow->client_fin))
+		flow->client_acked = later_of(flow->client_acked, packet->ack);
+	c->requests_before = flow->head.requests;
+	if (packet->length || packet->flags & TCP_FIN)
+		return take_payload(ctx, c, flow);
+	if (flow_is_over(flow)) {
+		flow_end(flow, &c->key, flow->expected + 1, c->sent, 0);
+		c->holds_claim = 0;
+	}
+	return pass(ctx, c);
+}
+
+static __always_inline int stage_flow(struct xdp_md *ctx)
+{
+	struct context *c = context_get();
+	struct packet *packet;
+	struct flow *flow;
+
+	if (!c)
+		return XDP_DROP;
+	packet = &c->packet;
+	c->runs = 0;
+	c->copy_rest = 0;
+	c->rule = RULE_NONE;
+	if (packet->flags & TCP_SYN) {
+		if (packet->flags & (TCP_ACK | TCP_FIN | TCP_RST | TCP_URG))
+			return drop(c, REASON_ODD_FLAGS);
+		if (packet->length)
+			return drop(c, REASON_SYN_DATA);
+		jump(ctx, SLOT_HEADER);
+		return missed(c);
+	}
+	if (packet->flags & TCP_URG)
+		return drop(c, REASON_ODD_FLAGS);
+	if (packet->flags & TCP_RST && (packet->length || packet->flags & TCP_FIN))
+		return drop(c, REASON_ODD_FLAGS);
+	if (!(packet->flags & (TCP_ACK | TCP_RST)))
+		return drop(c, REASON_ODD_FLAGS);
+	flow = flow_get(&c->key);
+	if (!flow) {
+		jump(ctx, SLOT_HEADER);
+		return missed(c);
+	}
+	if (!c->holds_claim && !flow_claim(flow, &c->key))
+		return drop(c, REASON_FLOW_BUSY);
+	c->holds_claim = 1;
+	return claimed(ctx, c, flow);
+}

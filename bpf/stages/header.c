@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * HEADER: peer address -> identity -> port policy; and the birth of flows.
+ *
+ * A flow is born when a client's segment fits a SYN-ACK that the watcher saw:
+ * it acknowledges exactly the server's number and starts at the client's own
+ * number + 1. A SYN by itself changes nothing. Anything else without a flow
+ * never passes to an inspected port, pure ACKs included: with SYN cookies a
+ * bare ACK opens a socket without any SYN-ACK.
+ */
+
+/* Has the pod itself begun this exchange? The watcher wrote it down. */
+static __always_inline int is_reply(const struct context *c)
+{
+	struct reply_key key = {
+		.endpoint = c->endpoint,
+		.peer_port = c->packet.source_port_net,
+		.port = c->packet.destination_port_net,
+		.protocol = c->packet.protocol,
+		.peer = c->packet.source,
+	};
+
+	return bpf_map_lookup_elem(MAP(MAP_REPLIES), &key) != 0;
+}
+
+/*
+ * ICMP that a pod cannot do without: errors, answers to its own echo requests,
+ * and for IPv6 neighbour discovery. Its kernel checks what they refer to.
+ */
+static __always_inline int is_needed_icmp(const struct packet *packet)
+{
+	if (packet->protocol == PROTO_ICMP6)
+		return packet->icmp_type != 128;
+	return packet->protocol == PROTO_ICMP &&
+	       (packet->icmp_type == 0 || packet->icmp_type == 3 || packet->icmp_type == 11 ||
+		packet->icmp_type == 12);
+}
+
+/* Not an inspected connection: layer 3 and 4 decide. */
+static __always_inline int plain(struct xdp_md *ctx, struct context *c, u32 verdict)
+{
+	struct packet *packet = &c->packet;
+	int opens = packet->protocol == PROTO_TCP && packet->flags & TCP_SYN &&
+		    !(packet->flags & TCP_ACK);
+
+	if (verdict == PORT_ALLOW)
+		return pass(ctx, c);
+	if (packet->protocol == PROTO_TCP || packet->protocol == PROTO_UDP) {
+		if (!opens && is_reply(c))
+			return pass(ctx, c);
+	} else if (is_needed_icmp(packet)) {
+		return pass(ctx, c);
+	}
+	if (opens)
+		report(c, 0, VERDICT_DENY, REASON_L4_DENIED);
+	return drop(c, REASON_L4_DENIED);
+}
+
+/* A segment of a connection that is over: may it still come? */
+static __always_inline int late(struct xdp_md *ctx, struct context *c)
+{
+	struct packet *packet = &c->packet;
+	u32 end = packet->seq + packet->length + (packet->flags & TCP_FIN ? 1 : 0);
+	struct ended *ended = bpf_map_lookup_elem(MAP(MAP_ENDED), &c->key);
+
+	if (packet->flags & TCP_RST)
+		return pass(ctx, c); /* the server checks its numbers */
+	if (ended && bpf_ktime_get_ns() < ended->until) {
+		if (ended->answered) {
+			if (end == packet->seq)
+				return drop(c, REASON_AFTER_ANSWER);
+			return judge(ctx, c, OUTCOME_ACKNOWLEDGE, REASON_AFTER_ANSWER);
+		}
+		if (end == ended->client && packet->ack == ended->server) {
+			if (!packet->length)
+				return pass(ctx, c);
+			return drop(c, REASON_OLD_SEGMENT);
+		}
+	}
+	return judge(ctx, c, OUTCOME_RESET_SENDER, REASON_NO_FLOW);
+}
+
+static __always_inline void fill_fresh(struct flow *flow, const struct context *c,
+				       const struct embryo *embryo, u32 rule_set)
+{
+	u64 tagged = (u64)embryo->server << 32;
+
+	flow->claim = 0;
+	flow->tag = embryo->server;
+	flow->acked = tagged | embryo->client;
+	flow->sent = tagged | embryo->server;
+	flow->server = tagged;
+	flow->server_time = 0;
+	flow->key = c->key;
+	flow->client_start = embryo->client;
+	flow->expected = embryo->client;
+	flow->client_acked = embryo->server;
+	flow->client_fin = 0;
+	flow->generation = c->generation;
+	flow->rule_set = rule_set;
+	flow->stage = FLOW_OPEN;
+	flow->answer = 0;
+	flow->answer_end = 0;
+	flow->resets = 0;
+	flow->sent_before = embryo->server;
+	flow->copy_base = embryo->client;
+	flow->copy_end = embryo->client;
+	flow->large = 0;
+	flow->stage_time = 0;
+	head_begin(&flow->head, 0, embryo->client);
+	flow->head.phase = PHASE_IDLE;
+	flow->head.requests = 0;
+	flow->head.serial = 0;
+}
+
+/* 1: a flow was born; 0: no embryo fits; -1: there is no room. */
+static __always_inline int promote(struct context *c, u32 rule_set)
+{
+	struct embryo *embryo = bpf_map_lookup_elem(MAP(MAP_EMBRYOS), &c->key);
+	u32 zero = 0;
+	struct flow *fresh;
+
+	if (!embryo || !(c->packet.flags & TCP_ACK) || c->packet.ack != embryo->server ||
+	    c->packet.seq != embryo->client)
+		return 0;
+	fresh = bpf_map_lookup_elem(MAP(MAP_FRESH), &zero);
+	if (!fresh)
+		return -1;
+	fill_fresh(fresh, c, embryo, rule_set);
+	bpf_map_delete_elem(MAP(MAP_EMBRYOS), &c->key);
+	if (c->holds_claim) {
+		/* Another incarnation takes the place of the old by its own birth. */
+		struct flow *old = flow_get(&c->key);
+
+		if (old)
+			flow_delete(old, &c->key);
+		c->holds_claim = 0;
+	}
+	if (bpf_map_update_elem(MAP(MAP_FLOWS), &c->key, fresh, 1 /* BPF_NOEXIST */))
+		return -1;
+	count(COUNT_FLOWS_BORN);
+	return 1;
+}
+
+/* The claimed flow's verdict is of another generation, or it was reborn. */
+static __always_inline int revise(struct xdp_md *ctx, struct context *c,
+				  const struct port_policy *policy)
+{
+	struct flow *flow = flow_get(&c->key);
+
+	if (!flow)
+		return drop(c, REASON_INTERNAL);
+	if (policy->verdict == PORT_DENY)
+		return judge(ctx, c, OUTCOME_RESET, REASON_L4_DENIED);
+	if (policy->verdict == PORT_ALLOW) {
+		flow_delete(flow, &c->key);
+		c->holds_claim = 0;
+		return pass(ctx, c);
+	}
+	if (watched(flow->server) & SERVER_REBORN) {
+		int born = promote(c, policy->rule_set);
+
+		if (born < 0)
+			return judge(ctx, c, OUTCOME_RESET_SENDER, REASON_FLOWS_FULL);
+		if (born) {
+			jump(ctx, SLOT_FLOW);
+			return missed(c);
+		}
+	}
+	if (flow->rule_set != policy->rule_set && flow->head.phase == PHASE_HEAD)
+		return judge(ctx, c, OUTCOME_RESET, REASON_STALE_TABLE);
+	flow->rule_set = policy->rule_set;
+	flow->generation = c->generation;
+	c->revised = 1;
+	jump(ctx, SLOT_FLOW);
+	return missed(c);
+}
+
+static __always_inline int stage_header(struct xdp_md *ctx)
+{
+	struct context *c = context_get();
+	struct port_policy policy;
+	struct packet *packet;
+	u32 port;
+	int born;
+
+	if (!c)
+		return XDP_DROP;
+	packet = &c->packet;
+	port = packet->protocol == PROTO_TCP ? swap16(c->key.port) : 0;
+	policy = port_policy_of(c->policy, identity_of(&packet->source), port);
+	if (c->holds_claim)
+		return revise(ctx, c, &policy);
+	if (packet->protocol != PROTO_TCP || policy.verdict != PORT_INSPECT)
+		return plain(ctx, c, policy.verdict);
+	if (packet->flags & TCP_SYN)
+		return pass(ctx, c);
+	born = promote(c, policy.rule_set);
+	if (born > 0) {
+		jump(ctx, SLOT_FLOW);
+		return missed(c);
+	}
+	if (born < 0)
+		return judge(ctx, c, OUTCOME_RESET_SENDER, REASON_FLOWS_FULL);
+	return late(ctx, c);
+}
