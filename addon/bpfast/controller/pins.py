@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pin directory: one user at a time, maps made or taken over, all taken away.
+
+    PINS/abi_1/bpfast_*              maps; the chain's prog-array holds the stages
+    PINS/abi_1/endpoint_N_HASH/link_{chain,guard,watch}
+
+What is pinned outlives the process, so SIGKILL changes nothing for traffic.
+Maps of another ABI version mean nothing to us: their links are taken off.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from bpfast import abi
+from bpfast.errors import Failure
+from bpfast.kernel.attach import detach, pinned_endpoints
+from bpfast.kernel.maps import Maps
+
+_LOCKS = Path("/run")
+
+
+@contextlib.contextmanager
+def held(pins: Path) -> Iterator[None]:
+    """Keep others away from a pin directory for the time of the block."""
+    name = hashlib.sha256(str(pins).encode()).hexdigest()[:16]
+    fd = os.open(_LOCKS / f"bpfast-{name}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            msg = f"another bpfast uses the pins in {str(pins)!r}; stop it, or set BPFAST_PIN_DIRECTORY"
+            raise Failure(msg) from error
+        yield
+    finally:
+        os.close(fd)
+
+
+def open_maps(pins: Path) -> tuple[Maps, Path, bool]:
+    """Return the maps, the directory of this ABI, and whether they were there before."""
+    if not os.path.ismount("/sys/fs/bpf") and pins.is_relative_to("/sys/fs/bpf"):
+        msg = "no BPF file system at /sys/fs/bpf: mount it with `mount -t bpf bpf /sys/fs/bpf`"
+        raise Failure(msg)
+    pins.mkdir(parents=True, exist_ok=True)
+    root = pins / f"abi_{abi.ABI_VERSION}"
+    for other in pins.glob("abi_*"):
+        if other != root:
+            remove(other)
+    if (root / "bpfast_chain").exists():
+        return Maps.from_pins(root), root, True
+    if root.exists():
+        remove(root)  # a start that did not get far
+    root.mkdir()
+    maps = Maps.create()
+    maps.pin(root)
+    return maps, root, False
+
+
+def remove(root: Path) -> None:
+    """Detach every endpoint below ``root`` and take all pins away."""
+    for _number, _name, directory in pinned_endpoints(root):
+        detach(directory)
+    for pin in root.iterdir():
+        pin.unlink()
+    root.rmdir()

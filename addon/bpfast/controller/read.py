@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The user's files -> checked input; and whether they have changed since."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from bpfast.automata.syntax import parse
+from bpfast.errors import BadInput, BPFastError, Failure, Fault
+from bpfast.kernel.attach import Place
+from bpfast.kernel.netns import read_interface
+from bpfast.policy.reader import Policy, read_policies
+from bpfast.standalone.endpoints import Endpoint, check_addresses, with_addresses
+from bpfast.standalone.files import read_endpoints, read_texts
+
+Stamp = tuple[tuple[str, int, int, int], ...]
+
+
+def regex_fault(text: str) -> str | None:
+    """Return why ``text`` is not a regex that the tables can take, or None."""
+    try:
+        parse(text)
+    except BPFastError as error:
+        return str(error)
+    return None
+
+
+def read_all_policies(paths: Sequence[Path]) -> tuple[Policy, ...]:
+    """Read every policy file; BadInput has every fault of all of them."""
+    return read_policies(read_texts(paths), regex_fault)
+
+
+def place_of(endpoint: Endpoint) -> Place | None:
+    """Return where an endpoint's programs go, or None when it is only a peer."""
+    return Place(endpoint.netns.path, endpoint.interface) if endpoint.netns else None
+
+
+def read_all_endpoints(path: Path) -> tuple[Endpoint, ...]:
+    """Read the endpoints file and, where addresses are not given, the namespaces."""
+    found: list[Endpoint] = []
+    faults: list[Fault] = []
+    for index, endpoint in enumerate(read_endpoints(path)):
+        place = place_of(endpoint)
+        if place is None:
+            found.append(endpoint)
+            continue
+        try:
+            interface = read_interface(place.netns, place.interface)
+        except Failure as error:
+            faults.append(Fault(str(path), "", f"endpoints[{index}].netns", str(error)))
+            continue
+        found.append(endpoint if endpoint.addresses else with_addresses(endpoint, interface.addresses))
+    if faults:
+        raise BadInput(faults)
+    check_addresses(found, str(path))
+    return tuple(found)
+
+
+def without_namespaces(path: Path) -> tuple[Endpoint, ...]:
+    """Read the endpoints file for ``verdict``, which needs no namespace to be there."""
+    return tuple(replace(endpoint, netns=None) for endpoint in read_endpoints(path))
+
+
+def stamp(paths: Sequence[Path]) -> Stamp:
+    """Return what changes when any of the files, or a file in any of the folders, changes."""
+    found: list[tuple[str, int, int, int]] = []
+    for path in paths:
+        for file in (path, *(sorted(path.iterdir()) if path.is_dir() else ())):
+            try:
+                seen = file.stat()
+            except OSError:
+                found.append((str(file), 0, 0, 0))
+            else:
+                found.append((str(file), seen.st_mtime_ns, seen.st_size, seen.st_ino))
+    return tuple(found)

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the user sees of a run: ready, verdicts, losses; a line of text or of JSON each."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import TextIO
+
+from bpfast.abi import Verdict
+from bpfast.controller.desired import Desired
+from bpfast.events.verdict import VerdictEvent, decode
+from bpfast.policy.rules import RuleSet
+from bpfast.standalone.endpoints import Endpoint
+
+_MONOTONIC_TO_WALL = time.time_ns() - time.monotonic_ns()
+
+
+class Reporter:
+    """Prints events; knows the names behind the kernel's numbers."""
+
+    def __init__(self, out: TextIO, err: TextIO, *, as_json: bool) -> None:
+        """Print results to ``out`` and errors to ``err``."""
+        self._out = out
+        self._err = err
+        self._json = as_json
+        self._rules: dict[int, tuple[str, ...]] = {}
+        self._endpoints: Mapping[int, Endpoint] = {}
+        self._peers: dict[str, str] = {}
+
+    def learn(
+        self, wanted: Desired, indices: Mapping[RuleSet, int], endpoints: Mapping[int, Endpoint]
+    ) -> None:
+        """Take the names of rules, endpoints and peers of what is enforced from now on."""
+        self._rules |= {index: wanted.images[rules].rules for rules, index in indices.items()}
+        self._endpoints = endpoints
+        self._peers = {
+            str(address): endpoint.full_name
+            for endpoint in wanted.endpoints
+            for address in endpoint.addresses
+        }
+
+    def ready(self, *, endpoints: int, rules: int) -> None:
+        """Say that everything is enforced."""
+        self._print(
+            {"event": "ready", "endpoints": endpoints, "rules": rules},
+            f"ready: {endpoints} endpoints, {rules} HTTP rules",
+        )
+
+    def error(self, message: str) -> None:
+        """Say what is wrong, on stderr too."""
+        if self._json:
+            self._print({"event": "error", "message": message}, message)
+        print(message, file=self._err, flush=True)
+
+    def lost(self, count: int) -> None:
+        """Say how many events were not reported, if any."""
+        if count:
+            self._print({"event": "lost", "count": count}, f"lost: {count} events over the rate")
+
+    def verdicts(self, raw: Sequence[bytes]) -> None:
+        """Print the verdicts in raw events."""
+        for one in raw:
+            fields = self.describe(decode(one))
+            self._print(fields, _line(fields))
+
+    def describe(self, event: VerdictEvent) -> dict[str, object]:
+        """Return the fields of design section 10 for one verdict."""
+        endpoint = self._endpoints.get(event.endpoint)
+        names = self._rules.get(event.rule_set, ())
+        rule = names[event.rule] if event.rule is not None and event.rule < len(names) else None
+        fields: dict[str, object] = {
+            "event": "verdict",
+            "time": (event.time + _MONOTONIC_TO_WALL) / 1e9,
+            "endpoint": endpoint.full_name if endpoint else str(event.endpoint),
+            "direction": "ingress",
+            "peer": self._peers.get(str(event.peer), str(event.peer)),
+            "peer_port": event.peer_port,
+            "port": event.port,
+            "method": event.method,
+            "path": event.path,
+            "host": event.host,
+            "verdict": "allow" if event.verdict is Verdict.ALLOW else "deny",
+            "rule": rule,
+            "reason": event.reason.name.lower(),
+        }
+        if event.nanoseconds:
+            fields["ns"] = event.nanoseconds
+        return fields
+
+    def _print(self, fields: Mapping[str, object], text: str) -> None:
+        print(json.dumps(fields) if self._json else text, file=self._out, flush=True)
+
+
+def _line(fields: Mapping[str, object]) -> str:
+    stamp = time.strftime("%H:%M:%S", time.localtime(float(str(fields["time"]))))
+    request = f"{fields['method'] or '-'} {fields['path'] or '-'}"
+    where = f"{fields['peer']} -> {fields['endpoint']}:{fields['port']}"
+    return f"{stamp} {fields['verdict']!s:5} {where} {request} ({fields['reason']})"

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""C text -> bytecode of each program, in a child process that ends.
+
+A process that has imported bcc and compiled holds 120 MB for good, so the
+compilation runs as ``python -m bpfast.kernel.compiler`` and only bytes come
+back. They do not depend on the machine: maps and endpoints are placeholders
+(``kernel.program`` fills them in), so a cache keyed by the text's content serves
+every later start.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from bpfast.errors import CompileFailure
+
+PROGRAMS = (
+    "bpfast_entry",
+    "bpfast_flow",
+    "bpfast_prove",
+    "bpfast_header",
+    "bpfast_http",
+    "bpfast_verdict",
+    "bpfast_guard",
+    "bpfast_watch",
+    "bpfast_sweep",
+)
+_CFLAGS = ("-D__LINUX_BPF_H__", "-Wall", "-Wno-unused-function", "-I/usr/include")
+_TIMEOUT = 120
+
+
+def text_digest(directory: Path) -> str:
+    """Return the SHA-256 of every file below ``directory`` that is part of the text."""
+    digest = hashlib.sha256()
+    for path in sorted(directory.rglob("*.[ch]")):
+        digest.update(str(path.relative_to(directory)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def compiled(directory: Path, cache: Path) -> dict[str, bytes]:
+    """Return the bytecode of each program of ``directory/bpfast.c``, compiling when needed."""
+    kept = cache / f"{text_digest(directory)}.json"
+    if not kept.is_file():
+        cache.mkdir(parents=True, exist_ok=True)
+        partial = kept.with_suffix(f".{os.getpid()}")
+        _compile_in_child(directory, partial)
+        partial.replace(kept)
+    return {name: bytes.fromhex(code) for name, code in json.loads(kept.read_text()).items()}
+
+
+def _compile_in_child(directory: Path, result: Path) -> None:
+    environment = dict(os.environ)
+    environment["BCC_KERNEL_SOURCE"] = str(directory / "shim")
+    environment["BCC_LINUX_VERSION_CODE"] = str(6 << 16 | 1 << 8)
+    command = [sys.executable, "-m", "bpfast.kernel.compiler", str(directory), str(result)]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=_TIMEOUT, check=False
+    )
+    if done.returncode != 0:
+        msg = f"the programs in {str(directory)!r} do not compile:\n{done.stderr[-8000:]}"
+        raise CompileFailure(msg)
+
+
+def _main(directory: Path, result: Path) -> None:
+    """Run in the child: compile, write the bytecode as JSON (bcc itself prints to stdout)."""
+    from bcc import BPF  # noqa: PLC0415 - 71 MB that only the child may hold
+
+    machine = f"-I/usr/include/{os.uname().machine}-linux-gnu"
+    text = BPF(src_file=str(directory / "bpfast.c").encode(), cflags=[*_CFLAGS, machine, f"-I{directory}"])
+    code = {name: text.dump_func(name.encode()).hex() for name in PROGRAMS}
+    result.write_text(json.dumps(code))
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ethernet frames with IPv4 and TCP, for programs that run on made-up packets.
+
+RFC 791 and RFC 9293; checksums are whole.
+"""
+
+import struct
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
+_ETHERNET = bytes.fromhex("0200000000010200000000020800")
+_WINDOW = 64240
+
+
+def internet_sum(data: bytes) -> int:
+    """Return the checksum of RFC 1071, inverted as it stands in a header."""
+    if len(data) % 2:
+        data += b"\0"
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Makes the frames of one connection, both ways."""
+
+    client: IPv4Address
+    server: IPv4Address
+    client_port: int
+    server_port: int
+
+    def from_client(self, sequence: int, acknowledgement: int, flags: int, data: bytes = b"") -> bytes:
+        """Return a frame to the server."""
+        ends = (self.client, self.server, self.client_port, self.server_port)
+        return _frame(ends, (sequence, acknowledgement, flags), data)
+
+    def from_server(self, sequence: int, acknowledgement: int, flags: int, data: bytes = b"") -> bytes:
+        """Return a frame to the client."""
+        ends = (self.server, self.client, self.server_port, self.client_port)
+        return _frame(ends, (sequence, acknowledgement, flags), data)
+
+
+def _frame(
+    ends: tuple[IPv4Address, IPv4Address, int, int], numbers: tuple[int, int, int], data: bytes
+) -> bytes:
+    source, destination, source_port, destination_port = ends
+    sequence, acknowledgement, flags = (number & 0xFFFFFFFF for number in numbers)
+    tcp = struct.pack(
+        "!HHIIBBHHH", source_port, destination_port, sequence, acknowledgement, 5 << 4, flags, _WINDOW, 0, 0
+    )
+    pseudo = source.packed + destination.packed + struct.pack("!BBH", 0, 6, len(tcp) + len(data))
+    tcp = tcp[:16] + struct.pack("!H", internet_sum(pseudo + tcp + data)) + tcp[18:]
+    ip = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(tcp) + len(data), 0, 0x4000, 64, 6, 0)
+    ip += source.packed + destination.packed
+    ip = ip[:10] + struct.pack("!H", internet_sum(ip)) + ip[12:]
+    return _ETHERNET + ip + tcp + data

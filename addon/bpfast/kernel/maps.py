@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The maps of ``bpf/lib/maps.h``: their types and sizes, made or taken from pins.
+
+Created here and not by bcc: its compile time grows with the size of every map
+that the text declares. ``bpf/lib/maps.h`` says what each is for.
+"""
+
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bpfast import abi
+from bpfast.abi import MapNumber
+from bpfast.kernel import syscall
+
+
+@dataclass(frozen=True, slots=True)
+class MapShape:
+    """Type, key size, value size (bytes), number of elements and creation flags."""
+
+    map_type: int
+    key: int
+    value: int
+    entries: int
+    flags: int = 0
+
+
+_ADDRESS = abi.ADDRESS_BYTES
+_FLOW_KEY = abi.SIZES["flow_key"]
+
+SHAPES: Mapping[MapNumber, MapShape] = {
+    MapNumber.ENDPOINTS: MapShape(syscall.MAP_ARRAY, 4, abi.SIZES["endpoint"], abi.MAX_ENDPOINTS),
+    MapNumber.FLOWS: MapShape(
+        syscall.MAP_HASH, _FLOW_KEY, abi.SIZES["flow"], abi.MAX_FLOWS, syscall.NO_PREALLOC
+    ),
+    MapNumber.EMBRYOS: MapShape(syscall.MAP_LRU_HASH, _FLOW_KEY, abi.SIZES["embryo"], abi.MAX_EMBRYOS),
+    MapNumber.ENDED: MapShape(syscall.MAP_LRU_HASH, _FLOW_KEY, abi.SIZES["ended"], abi.MAX_ENDED),
+    MapNumber.REPLIES: MapShape(syscall.MAP_LRU_HASH, abi.SIZES["reply_key"], 8, abi.MAX_REPLIES),
+    MapNumber.PEERS: MapShape(syscall.MAP_HASH, _ADDRESS, 4, abi.MAX_PEERS, syscall.NO_PREALLOC),
+    MapNumber.PORT_POLICIES: MapShape(
+        syscall.MAP_HASH,
+        abi.SIZES["port_key"],
+        abi.SIZES["port_policy"],
+        abi.MAX_PORT_POLICIES,
+        syscall.NO_PREALLOC,
+    ),
+    MapNumber.RULE_SETS: MapShape(syscall.MAP_ARRAY, 4, abi.SIZES["rule_set"], abi.MAX_RULE_SETS),
+    MapNumber.TABLES: MapShape(syscall.MAP_ARRAY, 4, abi.TABLE_WORDS * 4, 1, syscall.MMAPABLE),
+    MapNumber.CONTEXT: MapShape(syscall.MAP_PERCPU_ARRAY, 4, abi.CONTEXT_BYTES, 1),
+    MapNumber.FRESH: MapShape(syscall.MAP_PERCPU_ARRAY, 4, abi.SIZES["flow"], 1),
+    MapNumber.COPIES: MapShape(syscall.MAP_ARRAY, 4, abi.LARGE_COPY + abi.COPY_SLACK, abi.LARGE_SLOTS),
+    MapNumber.COPIES_FREE: MapShape(syscall.MAP_QUEUE, 0, 4, abi.LARGE_SLOTS),
+    MapNumber.EVENTS: MapShape(syscall.MAP_RINGBUF, 0, 0, abi.EVENT_RING_BYTES),
+    MapNumber.REASONS: MapShape(syscall.MAP_PERCPU_ARRAY, 4, 8, abi.Reason.MAX),
+    MapNumber.COUNTS: MapShape(syscall.MAP_PERCPU_ARRAY, 4, 8, abi.Count.MAX),
+    MapNumber.RATES: MapShape(syscall.MAP_PERCPU_ARRAY, 4, abi.SIZES["rate"], 1),
+    MapNumber.ANSWERS: MapShape(syscall.MAP_ARRAY, 4, abi.SIZES["answer"], abi.ANSWER_COUNT),
+    MapNumber.CHAIN: MapShape(syscall.MAP_PROG_ARRAY, 4, 4, abi.Slot.MAX),
+    MapNumber.SWEEP: MapShape(syscall.MAP_ARRAY, 4, abi.SIZES["sweep"], 1),
+}
+
+
+def _name(number: MapNumber) -> str:
+    return f"bpfast_{number.name.lower()}"[:15]
+
+
+class Maps:
+    """File descriptors of all maps, by number; close() gives them back."""
+
+    def __init__(self, fds: Mapping[MapNumber, int]) -> None:
+        """Keep the descriptors; they are this object's from now on."""
+        self.fds = dict(fds)
+
+    @classmethod
+    def create(cls) -> "Maps":
+        """Create every map, and fill what never changes."""
+        fds: dict[MapNumber, int] = {}
+        try:
+            for number, shape in SHAPES.items():
+                fds[number] = syscall.map_create(
+                    shape.map_type,
+                    _name(number),
+                    key=shape.key,
+                    value=shape.value,
+                    entries=shape.entries,
+                    flags=shape.flags,
+                )
+        except BaseException:
+            for fd in fds.values():
+                os.close(fd)
+            raise
+        maps = cls(fds)
+        for slot in range(abi.LARGE_SLOTS):
+            syscall.map_update(fds[MapNumber.COPIES_FREE], None, struct.pack("=I", slot))
+        for index, text in enumerate(abi.ANSWERS):
+            syscall.map_update(fds[MapNumber.ANSWERS], struct.pack("=I", index), abi.pack_answer(text))
+        return maps
+
+    @classmethod
+    def from_pins(cls, directory: Path) -> "Maps":
+        """Open every map pinned in ``directory``."""
+        return cls({number: syscall.pinned(str(directory / _name(number))) for number in SHAPES})
+
+    def pin(self, directory: Path) -> None:
+        """Pin every map in ``directory``."""
+        for number, fd in self.fds.items():
+            syscall.pin(fd, str(directory / _name(number)))
+
+    def close(self) -> None:
+        """Give the descriptors back; pins and programs keep the maps."""
+        for fd in self.fds.values():
+            os.close(fd)
+        self.fds.clear()
+
+    def __getitem__(self, number: MapNumber) -> int:
+        """Return the descriptor of a map."""
+        return self.fds[number]
+
+    def per_cpu_sum(self, number: MapNumber, index: int) -> int:
+        """Return the sum of a per-CPU u64 over all CPUs."""
+        size = 8 * possible_cpus()
+        value = syscall.map_lookup(self.fds[number], struct.pack("=I", index), size) or b""
+        return sum(struct.unpack(f"={len(value) // 8}Q", value))
+
+    def reasons(self) -> dict[str, int]:
+        """Return how many packets each reason has taken, without the zeros."""
+        counted = {reason.name.lower(): self.per_cpu_sum(MapNumber.REASONS, reason) for reason in abi.REASONS}
+        return {name: number for name, number in counted.items() if number}
+
+    def counts(self) -> dict[str, int]:
+        """Return what is counted beside the reasons."""
+        return {
+            count.name.lower(): self.per_cpu_sum(MapNumber.COUNTS, count)
+            for count in abi.Count
+            if count is not abi.Count.MAX
+        }
+
+
+def possible_cpus() -> int:
+    """Return how many CPUs a per-CPU value has room for (/sys/devices/system/cpu/possible)."""
+    text = Path("/sys/devices/system/cpu/possible").read_text().strip()
+    return int(text.rsplit("-", 1)[-1].rsplit(",", 1)[-1]) + 1

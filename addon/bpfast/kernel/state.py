@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What user space tells the chain: endpoints, peers, port policies, rule sets.
+
+Everything is written beside what is in use and switched by one number in the
+endpoint's value: port policies stand under a policy number, table images at
+their own place in one big array. Nothing that a packet may be using is
+overwritten; a retired image's place is used again only after QUARANTINE.
+"""
+
+import ctypes
+import mmap
+import os
+import struct
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+from bpfast import abi
+from bpfast.abi import ImageWord, MapNumber, PortVerdict
+from bpfast.errors import LimitExceeded
+from bpfast.kernel import syscall
+from bpfast.kernel.maps import Maps
+from bpfast.tables.image import TableImage
+
+QUARANTINE = 2.0
+"""Seconds that the place of a retired image stays unused: far longer than any packet's way."""
+
+_ENDPOINT = struct.Struct("=IIIIIIQ8192s")
+_PORT_KEY = struct.Struct("=III")
+_PORT_POLICY = struct.Struct("=II")
+_RULE_SET = struct.Struct("=IIIIII")
+_U32 = struct.Struct("=I")
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointConfig:
+    """``struct endpoint``: how an endpoint is policed. ``inspected`` are port numbers."""
+
+    enforced: bool
+    timing: bool
+    generation: int
+    policy: int
+    deny_mode: abi.DenyMode
+    event_mode: abi.EventMode
+    mark: int
+    inspected: frozenset[int]
+
+    def pack(self) -> bytes:
+        """Return the value for the map ``endpoints``."""
+        bitmap = bytearray(8192)
+        for port in self.inspected:
+            bitmap[port >> 3] |= 1 << (port & 7)
+        flags = abi.EndpointFlag.ENFORCED if self.enforced else abi.EndpointFlag(0)
+        if self.timing:
+            flags |= abi.EndpointFlag.TIMING
+        return _ENDPOINT.pack(
+            flags, self.generation, self.deny_mode, self.event_mode, self.policy, 0, self.mark, bytes(bitmap)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PortEntry:
+    """``struct port_policy``: a verdict and, to inspect, the index of a rule set."""
+
+    verdict: PortVerdict
+    rule_set: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Region:
+    base: int
+    size: int
+    free_at: float
+
+
+class State:
+    """Typed writing of the maps that the chain reads."""
+
+    def __init__(self, maps: Maps) -> None:
+        """Map the tables into memory and find out what rule sets are there already."""
+        self._maps = maps
+        size = abi.TABLE_WORDS * 4
+        self._memory = mmap.mmap(
+            maps[MapNumber.TABLES], size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE
+        )
+        self._by_digest: dict[str, int] = {}
+        self._regions: dict[int, _Region] = {}
+        self._retired: list[_Region] = []
+        self._serial = 0
+        self._policies: dict[int, set[bytes]] = {}
+        self._peers: dict[bytes, int] = {}
+        self._adopt()
+
+    def close(self) -> None:
+        """Give the mapped memory back."""
+        self._memory.close()
+
+    def _adopt(self) -> None:
+        for index in range(abi.MAX_RULE_SETS):
+            raw = syscall.map_lookup(self._maps[MapNumber.RULE_SETS], _U32.pack(index), _RULE_SET.size)
+            base, serial, *_rest = _RULE_SET.unpack(raw or bytes(_RULE_SET.size))
+            if not serial:
+                continue
+            self._serial = max(self._serial, serial)
+            (words,) = _U32.unpack_from(self._memory, (base + ImageWord.SIZE) * 4)
+            image = TableImage(self._memory[base * 4 : (base + words) * 4], ())
+            self._by_digest[image.digest] = index
+            self._regions[index] = _Region(base, words, 0.0)
+        for raw in syscall.map_keys(self._maps[MapNumber.PORT_POLICIES], _PORT_KEY.size):
+            self._policies.setdefault(_PORT_KEY.unpack(raw)[0], set()).add(raw)
+        for raw in syscall.map_keys(self._maps[MapNumber.PEERS], abi.ADDRESS_BYTES):
+            value = syscall.map_lookup(self._maps[MapNumber.PEERS], raw, 4)
+            self._peers[raw] = _U32.unpack(value)[0] if value else 0
+
+    def install(self, image: TableImage) -> int:
+        """Return the index of the rule set with this content, writing it when it is new."""
+        known = self._by_digest.get(image.digest)
+        if known is not None:
+            return known
+        index = next((n for n in range(abi.MAX_RULE_SETS) if n not in self._regions), None)
+        if index is None:
+            what = "rule sets"
+            raise LimitExceeded(what, abi.MAX_RULE_SETS)
+        words = image.words
+        base = self._place(len(words))
+        self._memory[base * 4 : (base + len(words)) * 4] = image.data
+        self._serial += 1
+        value = _RULE_SET.pack(
+            base,
+            self._serial,
+            base + words[ImageWord.ROWS],
+            (base + words[ImageWord.CLASSES]) * 4,
+            words[ImageWord.START],
+            0,
+        )
+        syscall.map_update(self._maps[MapNumber.RULE_SETS], _U32.pack(index), value)
+        self._by_digest[image.digest] = index
+        self._regions[index] = _Region(base, len(words), 0.0)
+        return index
+
+    def _place(self, words: int) -> int:
+        """Return the first word of a free place, a multiple of ACTION_WORDS."""
+        now = time.monotonic()
+        self._retired = [region for region in self._retired if region.free_at > now]
+        at = 0
+        for region in sorted((*self._regions.values(), *self._retired), key=lambda region: region.base):
+            if at + words <= region.base:
+                break
+            at = region.base + region.size
+            at += -at % abi.ACTION_WORDS
+        if at + words > abi.TABLE_WORDS:
+            what = "words of tables (all rule sets together)"
+            raise LimitExceeded(what, abi.TABLE_WORDS)
+        return at
+
+    def retire(self, in_use: Iterable[int]) -> None:
+        """Take away every rule set that is not in use; requests inside of one are reset."""
+        keep = frozenset(in_use)
+        for digest, index in list(self._by_digest.items()):
+            if index in keep:
+                continue
+            syscall.map_update(self._maps[MapNumber.RULE_SETS], _U32.pack(index), bytes(_RULE_SET.size))
+            del self._by_digest[digest]
+            region = self._regions.pop(index)
+            self._retired.append(_Region(region.base, region.size, time.monotonic() + QUARANTINE))
+
+    def write_policy(self, number: int, entries: Mapping[tuple[int, int], PortEntry]) -> None:
+        """Write port policies, (identity, port) -> entry, under a policy number that is new."""
+        keys = self._policies.setdefault(number, set())
+        for (identity, port), entry in entries.items():
+            key = _PORT_KEY.pack(number, identity, port)
+            syscall.map_update(
+                self._maps[MapNumber.PORT_POLICIES], key, _PORT_POLICY.pack(entry.verdict, entry.rule_set)
+            )
+            keys.add(key)
+
+    def drop_policies(self, in_use: Iterable[int]) -> None:
+        """Delete port policies under every number that is not in use."""
+        keep = frozenset(in_use)
+        for number in [number for number in self._policies if number not in keep]:
+            for key in self._policies.pop(number):
+                syscall.map_delete(self._maps[MapNumber.PORT_POLICIES], key)
+
+    def policy_numbers(self) -> frozenset[int]:
+        """Return the policy numbers that have entries."""
+        return frozenset(self._policies)
+
+    def write_peers(self, identities: Mapping[IPv4Address | IPv6Address, int]) -> None:
+        """Make these the known peers; all others are the world."""
+        wanted = {abi.pack_address(address): identity for address, identity in identities.items()}
+        for key, identity in wanted.items():
+            if self._peers.get(key) != identity:
+                syscall.map_update(self._maps[MapNumber.PEERS], key, _U32.pack(identity))
+        for key in self._peers.keys() - wanted.keys():
+            syscall.map_delete(self._maps[MapNumber.PEERS], key)
+        self._peers = wanted
+
+    def write_endpoint(self, number: int, config: EndpointConfig) -> None:
+        """Switch an endpoint to what was written before."""
+        syscall.map_update(self._maps[MapNumber.ENDPOINTS], _U32.pack(number), config.pack())
+
+    def clear_endpoint(self, number: int) -> None:
+        """Let everything pass at an endpoint; its programs are going away."""
+        syscall.map_update(self._maps[MapNumber.ENDPOINTS], _U32.pack(number), bytes(_ENDPOINT.size))
+
+    def read_endpoint(self, number: int) -> tuple[int, int, int]:
+        """Return (generation, policy number, mark) as the kernel has them."""
+        raw = syscall.map_lookup(self._maps[MapNumber.ENDPOINTS], _U32.pack(number), _ENDPOINT.size)
+        values = _ENDPOINT.unpack(raw or bytes(_ENDPOINT.size))
+        return values[1], values[4], values[6]
+
+
+def new_mark() -> int:
+    """Return what the chain leaves in a packet's metadata for the guard: not to be guessed."""
+    return int.from_bytes(os.urandom(8), "little") | 1
+
+
+_SAMPLE = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+
+
+class EventRing:
+    """The ring of verdict events; poll() returns raw bytes, one element an event."""
+
+    def __init__(self, maps: Maps) -> None:
+        """Open the ring of these maps."""
+        self._taken: list[bytes] = []
+        self._callback = _SAMPLE(self._take)
+        self._library = syscall.library()
+        self._library.ring_buffer__new.restype = ctypes.c_void_p
+        self._ring = self._library.ring_buffer__new(maps[MapNumber.EVENTS], self._callback, None, None)
+
+    def _take(self, _context: object, data: int, size: int) -> int:
+        self._taken.append(ctypes.string_at(data, size))
+        return 0
+
+    def poll(self, milliseconds: int) -> list[bytes]:
+        """Wait for events for so long at most and return all that are there."""
+        self._library.ring_buffer__poll(ctypes.c_void_p(self._ring), milliseconds)
+        taken, self._taken = self._taken, []
+        return taken
+
+    def close(self) -> None:
+        """Unmap the ring."""
+        self._library.ring_buffer__free(ctypes.c_void_p(self._ring))

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The real programs on packets that never see a wire (BPF_PROG_TEST_RUN).
+
+One policed endpoint with maps of its own; nothing is attached. ``verdict
+--engine kernel``, the kernel tests and the benchmarks all run through here.
+"""
+
+import os
+import struct
+from types import TracebackType
+from typing import Self
+
+from bpfast import abi
+from bpfast.abi import MapNumber, Slot
+from bpfast.kernel import syscall
+from bpfast.kernel.maps import Maps
+from bpfast.kernel.program import STAGES, Programs
+from bpfast.kernel.state import EventRing, State
+
+XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX = range(4)
+TC_SHOT = 2
+TCX_CONTINUE = -1
+_ROOM = 4096
+_SKB_CONTEXT = 192
+_U32 = struct.Struct("=I")
+
+
+class Trial:
+    """Maps, the whole chain, and ENTRY, GUARD and WATCH of one endpoint."""
+
+    def __init__(self, code: dict[str, bytes], *, endpoint: int = 1) -> None:
+        """Create maps and load every program; ``code`` comes from ``kernel.compiler``."""
+        self.endpoint = endpoint
+        self.maps = Maps.create()
+        self.programs = Programs(code, self.maps)
+        self.programs.fill_chain()
+        self.state = State(self.maps)
+        self.ring = EventRing(self.maps)
+        self._fds = {
+            name: self.programs.load(name, endpoint)
+            for name in ("bpfast_entry", "bpfast_guard", "bpfast_watch", "bpfast_sweep")
+        }
+
+    def __enter__(self) -> Self:
+        """Return itself; leaving the block closes it."""
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _value: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        """Close everything."""
+        self.close()
+
+    def close(self) -> None:
+        """Give all descriptors back; the kernel forgets programs and maps."""
+        for fd in self._fds.values():
+            os.close(fd)
+        self.ring.close()
+        self.state.close()
+        self.maps.close()
+
+    def receive(self, frame: bytes) -> tuple[int, bytes]:
+        """Let a frame arrive at the endpoint: return the XDP action and the frame as it goes on."""
+        action, after, _duration = syscall.test_run(self._fds["bpfast_entry"], frame, room=_ROOM)
+        return action, after
+
+    def watch(self, frame: bytes) -> int:
+        """Let the endpoint send a frame: return the watcher's tcx action."""
+        action, _after, _duration = syscall.test_run(self._fds["bpfast_watch"], frame, room=_ROOM)
+        return action
+
+    def guard(self, frame: bytes) -> int:
+        """Show the guard a frame that has no mark: return its tcx action."""
+        action, _after, _duration = syscall.test_run(self._fds["bpfast_guard"], frame, room=_ROOM)
+        return action
+
+    def sweep(self, flow_key: bytes, *, force: bool = False) -> bool:
+        """Run the sweeper on one flow; True when it was deleted."""
+        request = flow_key + struct.pack("=II", int(force), 0)
+        syscall.map_update(self.maps[MapNumber.SWEEP], _U32.pack(0), request)
+        syscall.test_run(self._fds["bpfast_sweep"], bytes(64), room=_ROOM)
+        answer = syscall.map_lookup(self.maps[MapNumber.SWEEP], _U32.pack(0), len(request)) or request
+        return bool(answer[-4:] != bytes(4))
+
+    def empty(self, slot: Slot) -> None:
+        """Take a stage out of the chain, to see that a missed tail call denies."""
+        syscall.map_delete(self.maps[MapNumber.CHAIN], _U32.pack(slot))
+
+    def refill(self, slot: Slot) -> None:
+        """Put the stage back."""
+        fd = self.programs.load(STAGES[slot])
+        syscall.map_update(self.maps[MapNumber.CHAIN], _U32.pack(slot), _U32.pack(fd))
+        os.close(fd)
+
+    def flow(self, flow_key: bytes) -> bytes | None:
+        """Return ``struct flow`` of a connection, or None."""
+        return syscall.map_lookup(self.maps[MapNumber.FLOWS], flow_key, abi.SIZES["flow"])
+
+    def flows(self) -> list[bytes]:
+        """Return the keys of all flows."""
+        return list(syscall.map_keys(self.maps[MapNumber.FLOWS], abi.SIZES["flow_key"]))
+
+    def events(self) -> list[bytes]:
+        """Return the raw events so far."""
+        return self.ring.poll(0)
