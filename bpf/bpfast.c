@@ -6,7 +6,7 @@
  * inlined ones; maps and the endpoint's number are placeholders that the
  * loader fills in (lib/abi.h: enum map_number, ENDPOINT_IMMEDIATE).
  */
-#include "lib/compose.h"
+#include "lib/options.h"
 
 #define TC_SHOT 2
 #define TCX_CONTINUE (-1)

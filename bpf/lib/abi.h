@@ -451,8 +451,8 @@ struct rate {
 	unsigned int resets;
 };
 #define RATE_WINDOW_NS 1000000000ULL
-#define EVENTS_A_SECOND 10000 /* a CPU */
-#define RESETS_A_SECOND 1000  /* a CPU */
+#define EVENTS_A_SECOND 2000 /* a CPU */
+#define RESETS_A_SECOND 1000 /* a CPU */
 
 /* answers: the texts of the 403, padded with zeros to ANSWER_BYTES. */
 #define ANSWER_BYTES 128

@@ -46,11 +46,12 @@ struct context {
 	/* What HTTP changes; written to the flow only when the packet passes. */
 	struct head head;
 	u32 copy_base, copy_end;
-	u32 kept_end;          /* HTTP -> events: number behind the last byte kept */
-	u32 copy_rest;         /* body bytes to copy before the next head */
-	struct walk_note note; /* HTTP: what the walk leaves behind */
-	u32 option;            /* VERDICT: cursor over TCP options */
-	u8 piece[PIECE];       /* HTTP, PROVE: payload bytes under the cursor */
+	u32 kept_end;              /* HTTP -> events: number behind the last byte kept */
+	u32 copy_rest;             /* body bytes to copy before the next head */
+	struct walk_note note;     /* HTTP: what the walk leaves behind */
+	u32 option;                /* VERDICT, HEADER: cursor over TCP options */
+	u32 option_blank, blanked; /* HEADER: Multipath TCP taken off a SYN */
+	u8 piece[PIECE];           /* HTTP, PROVE: payload bytes under the cursor */
 };
 
 #endif /* BPFAST_LIB_CONTEXT_H */

@@ -95,7 +95,8 @@ static __always_inline void report(struct context *c, struct flow *flow, u32 ver
 	event->reason = reason;
 	event->reserved = 0;
 	event->length = flow ? event_head(event, c, flow) : 0;
-	bpf_ringbuf_submit(event, 0);
+	/* The reader looks by itself: waking it costs more than the event. */
+	bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);
 }
 
 #endif /* BPFAST_LIB_EVENT_H */

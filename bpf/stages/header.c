@@ -193,8 +193,11 @@ static __always_inline int stage_header(struct xdp_md *ctx)
 		return revise(ctx, c, &policy);
 	if (packet->protocol != PROTO_TCP || policy.verdict != PORT_INSPECT)
 		return plain(ctx, c, policy.verdict);
-	if (packet->flags & TCP_SYN)
+	if (packet->flags & TCP_SYN) {
+		if (strip_mptcp(ctx, c))
+			return drop(c, REASON_BAD_PACKET);
 		return pass(ctx, c);
+	}
 	born = promote(c, policy.rule_set);
 	if (born > 0) {
 		jump(ctx, SLOT_FLOW);

@@ -44,8 +44,8 @@ class Attachment:
 
     number: int
     directory: Path
-    pod_index: int
-    host_index: int
+    pod_index: int = 0
+    host_index: int = 0
 
     def is_alive(self, place: Place) -> bool:
         """Tell whether every link is on the interface that the endpoint has now."""

@@ -235,8 +235,10 @@ class EventRing:
         return 0
 
     def poll(self, milliseconds: int) -> list[bytes]:
-        """Wait for events for so long at most and return all that are there."""
-        self._library.ring_buffer__poll(ctypes.c_void_p(self._ring), milliseconds)
+        """Return all events that are there, waiting so long first: the kernel wakes nobody."""
+        if milliseconds:
+            time.sleep(milliseconds / 1000)
+        self._library.ring_buffer__consume(ctypes.c_void_p(self._ring))
         taken, self._taken = self._taken, []
         return taken
 
