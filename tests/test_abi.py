@@ -8,6 +8,7 @@ struct fails until both sides have it, or until it stands in KERNEL_ONLY.
 
 import inspect
 import re
+import struct
 from collections.abc import Mapping
 from enum import IntEnum, IntFlag
 from ipaddress import IPv4Address, IPv6Address
@@ -17,10 +18,12 @@ from typing import Any
 import pytest
 
 from bpfast import abi
-from bpfast.abi import ActionWord, MapNumber, Slot
+from bpfast.abi import ActionWord, MapNumber, Reason, Slot, Verdict
+from bpfast.events.verdict import VerdictEvent, decode
 from bpfast.kernel.compiler import PROGRAMS
 from bpfast.kernel.maps import SHAPES
 from bpfast.kernel.program import STAGES
+from bpfast.kernel.state import EndpointConfig
 from tests.bpf import header
 from tests.bpf.header import Header
 from tests.conftest import ROOT
@@ -30,7 +33,6 @@ BPF = ROOT / "bpf"
 KERNEL_ONLY = {
     "ANSWERED_NS",
     "ENDED_NS",
-    "MAP_LAST",
     "RATE_WINDOW_NS",
     "SERVER_FIN_NS",
     "enum answer_index",
@@ -76,15 +78,14 @@ def mirrored_enums(said: Header) -> dict[str, dict[str, int]]:
 
 
 def test_the_header_is_read_whole(said: Header) -> None:
-    """Nothing in the header escapes: each definition in its text was read, each byte of a struct is a field."""
-    text = (BPF / "lib" / "abi.h").read_text()
+    """Nothing in the header escapes: each definition and each enumerator in its text was read."""
+    text = header.without_comments((BPF / "lib" / "abi.h").read_text())
+    enums = re.findall(r"^enum \w+ \{(.*?)^\};", text, re.MULTILINE | re.DOTALL)
 
     assert len(re.findall(r"^#define", text, re.MULTILINE)) - 1 == len(said.constants)
     assert len(re.findall(r"^enum", text, re.MULTILINE)) == len(said.enums)
     assert len(re.findall(r"^struct", text, re.MULTILINE)) == len(said.sizes)
-    assert set(re.findall(r"^\t([A-Z]\w+)(?: =.*)?,", text, re.MULTILINE)) == {
-        name for each in said.enums.values() for name in each
-    }
+    assert [body.count(",") for body in enums] == [len(each) for each in said.enums.values()]
 
 
 def test_constants_are_equal(said: Header) -> None:
@@ -112,17 +113,17 @@ def test_sizes_are_equal(said: Header) -> None:
 
 def test_structs_have_no_holes(said: Header) -> None:
     """The fields of a struct lie side by side: as a key of a map its bytes are all compared."""
-    for struct, fields in said.fields.items():
+    for name, fields in said.fields.items():
         end = 0
-        for name, field in fields.items():
-            assert (struct, name, end) == (struct, name, field.offset)
+        for field_name, field in fields.items():
+            assert (name, field_name, end) == (name, field_name, field.offset)
             end += field.size
-        assert (struct, end) == (struct, said.sizes[struct])
+        assert (name, end) == (name, said.sizes[name])
 
 
 def test_action_words_are_the_fields_of_an_action(said: Header) -> None:
-    """Each member of ActionWord is where the field of that name lies; a long field is two words, low first."""
-    expected = {}
+    """Each member of ActionWord is where the field of its name lies; a long one is two words, low first."""
+    expected: dict[str, int] = {}
     for name, field in said.fields["action"].items():
         parts = (name,) if field.size == 4 else (f"{name}_lo", f"{name}_hi")
         expected |= {part.upper(): field.offset // 4 + index for index, part in enumerate(parts)}
@@ -180,6 +181,100 @@ def test_an_address_comes_back(address: IPv4Address | IPv6Address) -> None:
 
     assert abi.ADDRESS_BYTES == len(raw)
     assert address == abi.unpack_address(raw)
+
+
+def formats() -> dict[str, tuple[str, str]]:
+    """Return each format of the package that has the name of a struct: (struct, format) by place."""
+    found = {}
+    for path in sorted((ROOT / "addon" / "bpfast").rglob("*.py")):
+        for name, form in re.findall(
+            r'^_?([A-Z_0-9]+) = struct\.Struct\("(.*)"\)', path.read_text(), re.MULTILINE
+        ):
+            if name.lower() in MIRRORED_SIZES:
+                found[f"{path.relative_to(ROOT)}: {name}"] = (name.lower(), form)
+    return found
+
+
+@pytest.mark.parametrize("place", formats())
+def test_formats_have_the_fields_of_their_structs(said: Header, place: str) -> None:
+    """A format that is named for a struct has fields of the same sizes in the same order, without padding."""
+    name, form = formats()[place]
+    parts = re.findall(r"(\d*)([a-zA-Z])", form)
+    codes = [
+        f"={count}s" if code == "s" else f"={code}" for count, code in parts for _ in repeat(count, code)
+    ]
+
+    assert "=" == form[0]
+    assert [field.size for field in said.fields[name].values()] == [struct.calcsize(code) for code in codes]
+
+
+def repeat(count: str, code: str) -> range:
+    """Return as many numbers as this part of a format has fields."""
+    return range(1 if code == "s" else int(count or 1))
+
+
+def packed(said: Header, name: str, values: Mapping[str, int | bytes]) -> bytes:
+    """Return a struct with these values in its fields, all others zero."""
+    raw = bytearray(said.sizes[name])
+    for field_name, value in values.items():
+        field = said.fields[name][field_name]
+        data = value.to_bytes(field.size, "little") if isinstance(value, int) else value
+        raw[field.offset : field.offset + len(data)] = data
+    return bytes(raw)
+
+
+def test_an_endpoint_is_packed_as_the_header_lays_it_out(said: Header) -> None:
+    """EndpointConfig.pack() puts each part where struct endpoint has it."""
+    config = EndpointConfig(
+        enforced=True,
+        timing=True,
+        generation=0x01020304,
+        policy=0x05060708,
+        deny_mode=abi.DenyMode.DROP,
+        event_mode=abi.EventMode.DENIED,
+        mark=0x1112131415161718,
+        inspected=frozenset({0, 80, 65535}),
+    )
+    ports = bytearray(8192)
+    ports[0], ports[10], ports[8191] = 1, 1, 128
+    expected: dict[str, int | bytes] = {
+        "flags": said.enums["endpoint_flag"]["ENDPOINT_ENFORCED"]
+        | said.enums["endpoint_flag"]["ENDPOINT_TIMING"],
+        "generation": 0x01020304,
+        "deny_mode": said.enums["deny_mode"]["DENY_DROP"],
+        "event_mode": said.enums["event_mode"]["EVENTS_DENIED"],
+        "policy": 0x05060708,
+        "mark": 0x1112131415161718,
+        "inspected": bytes(ports),
+    }
+
+    assert packed(said, "endpoint", expected) == config.pack()
+
+
+def test_an_event_is_read_as_the_header_lays_it_out(said: Header) -> None:
+    """decode() takes each part of an event from where struct event has it."""
+    numbers = {"time": 1 << 40, "nanoseconds": 1 << 33, "endpoint": 3, "rule_set": 4, "serial": 5, "rule": 6}
+    numbers |= {"offset": 7, "peer_port": 40000, "port": 80}
+    verdict = {
+        "verdict": said.enums["verdict"]["VERDICT_DENY"],
+        "reason": said.enums["reason"]["REASON_BAD_PATH"],
+    }
+    peer = IPv4Address("10.0.0.1")
+    head = b"GET /a"
+    raw = packed(
+        said,
+        "event",
+        {
+            **numbers,
+            **verdict,
+            "peer": abi.pack_address(peer),
+            "length": len(head),
+            "bytes": head + b"behind",
+        },
+    )
+    expected = VerdictEvent(**numbers, verdict=Verdict.DENY, reason=Reason.BAD_PATH, peer=peer, head=head)
+
+    assert expected == decode(raw)
 
 
 def test_stages_are_in_the_order_of_the_slots() -> None:

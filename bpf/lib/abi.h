@@ -235,7 +235,6 @@ enum map_number {
 	MAP_ANSWERS,
 	MAP_CHAIN,
 	MAP_SWEEP,
-	MAP_LAST,
 };
 
 /* The immediate that the loader replaces by the endpoint's number. */

@@ -29,7 +29,7 @@
  *   rates          per CPU: struct rate                  VERDICT
  *   answers        enum answer_index -> struct answer    user space
  *   chain          enum slot -> XDP program              user space
- *   sweep          index -> flow_key to look at          user space
+ *   sweep          one struct sweep: a flow to look at   user space
  */
 #ifndef BPFAST_LIB_MAPS_H
 #define BPFAST_LIB_MAPS_H

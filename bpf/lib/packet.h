@@ -23,6 +23,7 @@
 #define IPV4_BYTES 20
 #define IPV6_BYTES 40
 #define OPTIONS6_BYTES 8 /* hop-by-hop options, the shortest */
+#define FRAGMENT6_BYTES 8
 #define TCP_BYTES 20
 
 #define PROTO_ICMP 1
@@ -44,7 +45,8 @@ enum packet_kind {
 	PACKET_UDP,
 	PACKET_ICMP, /* ICMP and ICMPv6; `icmp_type` is set */
 	PACKET_OTHER_IP,
-	PACKET_REFUSED, /* `reason` says why */
+	PACKET_REFUSED,        /* `reason` says why */
+	PACKET_LATER_FRAGMENT, /* not TCP, and of no use without the first */
 };
 
 struct packet {
@@ -55,6 +57,7 @@ struct packet {
 	u32 length;  /* bytes of TCP payload */
 	u32 seq, ack;
 	u32 reason;
+	u32 kind; /* enum packet_kind; set by the caller */
 	u16 source_port_net, destination_port_net;
 	u8 protocol;
 	u8 flags;   /* of TCP, the low eight */
@@ -89,8 +92,7 @@ static __always_inline void map_ipv4(struct address *address, const u8 *at)
 }
 
 /*
- * The transport header at `l4`, `bytes` long with its payload. Everything that
- * is TCP has its ports set on return, refused or not.
+ * The transport header at `l4`, `bytes` long with its payload.
  */
 static __always_inline int parse_transport(const u8 *data, const u8 *end, struct packet *packet,
 					   u32 l4, u32 bytes)
@@ -99,15 +101,15 @@ static __always_inline int parse_transport(const u8 *data, const u8 *end, struct
 	u32 header;
 
 	packet->l4 = l4;
-	if (packet->protocol == PROTO_ICMP || packet->protocol == PROTO_ICMP6) {
-		if (at + 1 > end)
+	if (packet->protocol == (packet->version == 4 ? PROTO_ICMP : PROTO_ICMP6)) {
+		if (at + 1 > end || !bytes)
 			return refuse(packet, REASON_BAD_PACKET);
 		packet->icmp_type = at[0];
 		return PACKET_ICMP;
 	}
 	if (packet->protocol != PROTO_TCP && packet->protocol != PROTO_UDP)
 		return PACKET_OTHER_IP;
-	if (at + 8 > end)
+	if (at + 8 > end || bytes < 8)
 		return refuse(packet, REASON_BAD_PACKET);
 	__builtin_memcpy(&packet->source_port_net, at, 2);
 	__builtin_memcpy(&packet->destination_port_net, at + 2, 2);
@@ -146,7 +148,7 @@ static __always_inline int parse_ipv4(const u8 *data, const u8 *end, struct pack
 		if (packet->protocol == PROTO_TCP)
 			return refuse(packet, REASON_FRAGMENT);
 		if (fragment & 0x1fff)
-			return PACKET_OTHER_IP;
+			return PACKET_LATER_FRAGMENT;
 	}
 	if (header != IPV4_BYTES && packet->protocol == PROTO_TCP)
 		return refuse(packet, REASON_IP_OPTIONS);
@@ -169,15 +171,20 @@ static __always_inline int parse_ipv6(const u8 *data, const u8 *end, struct pack
 	__builtin_memcpy(&packet->source, at + 8, 16);
 	__builtin_memcpy(&packet->destination, at + 24, 16);
 	bytes = load16(at + 4);
-	if (at + IPV6_BYTES + bytes > end)
+	if (at[0] >> 4 != 6 || at + IPV6_BYTES + bytes > end)
 		return refuse(packet, REASON_BAD_PACKET);
 	if (packet->protocol == PROTO_FRAGMENT6) {
 		packet->protocol = at[IPV6_BYTES];
-		if (packet->protocol == PROTO_UDP || packet->protocol == PROTO_ICMP6)
-			return PACKET_OTHER_IP;
-		return refuse(packet, REASON_FRAGMENT);
+		if (bytes < FRAGMENT6_BYTES ||
+		    (packet->protocol != PROTO_UDP && packet->protocol != PROTO_ICMP6))
+			return refuse(packet, REASON_FRAGMENT);
+		if (load16(at + IPV6_BYTES + 2) & 0xfff8)
+			return PACKET_LATER_FRAGMENT;
+		return parse_transport(data, end, packet, l3 + IPV6_BYTES + FRAGMENT6_BYTES,
+				       bytes - FRAGMENT6_BYTES);
 	}
-	if (packet->protocol == 0 && at[IPV6_BYTES] == PROTO_ICMP6 && !at[IPV6_BYTES + 1]) {
+	if (packet->protocol == 0 && bytes >= OPTIONS6_BYTES && at[IPV6_BYTES] == PROTO_ICMP6 &&
+	    !at[IPV6_BYTES + 1]) {
 		packet->protocol = PROTO_ICMP6;
 		return parse_transport(data, end, packet, l3 + IPV6_BYTES + OPTIONS6_BYTES,
 				       bytes - OPTIONS6_BYTES);

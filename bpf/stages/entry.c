@@ -32,16 +32,17 @@ static __always_inline int stage_entry(struct xdp_md *ctx)
 	struct endpoint *endpoint = endpoint_get(number);
 	int kind;
 
-	if (!c || !endpoint) {
-		count_reason(REASON_INTERNAL);
+	if (!c)
 		return XDP_DROP;
-	}
 	c->holds_claim = 0;
+	if (!endpoint)
+		return drop(c, REASON_INTERNAL);
 	c->revised = 0;
 	if (!(endpoint->flags & ENDPOINT_ENFORCED))
 		return pass_unmarked(ctx);
 	c->began = endpoint->flags & ENDPOINT_TIMING ? bpf_ktime_get_ns() : 0;
 	kind = parse_packet((void *)(long)ctx->data, (void *)(long)ctx->data_end, &c->packet);
+	c->packet.kind = kind;
 	if (kind == PACKET_NOT_IP)
 		return pass_unmarked(ctx);
 	if (kind == PACKET_REFUSED)

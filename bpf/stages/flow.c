@@ -68,7 +68,7 @@ static __always_inline u32 read_server(struct context *c, struct flow *flow)
 	flow->head.length -= ahead;
 	flow->expected = c->acked;
 	if (!flow->head.length) {
-		flow->head.phase = flow->head.flags & HEAD_CLOSE ? PHASE_CLOSED : PHASE_HEAD;
+		flow->head.phase = flow->head.flags & HEAD_CLOSE ? PHASE_CLOSED : PHASE_IDLE;
 		flow->sent_before = c->sent;
 	}
 	return 0;

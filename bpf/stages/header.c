@@ -29,10 +29,11 @@ static __always_inline int is_reply(const struct context *c)
  */
 static __always_inline int is_needed_icmp(const struct packet *packet)
 {
-	if (packet->protocol == PROTO_ICMP6)
+	if (packet->kind != PACKET_ICMP)
+		return 0;
+	if (packet->version == 6)
 		return packet->icmp_type != 128;
-	return packet->protocol == PROTO_ICMP &&
-	       (packet->icmp_type == 0 || packet->icmp_type == 3 || packet->icmp_type == 11 ||
+	return (packet->icmp_type == 0 || packet->icmp_type == 3 || packet->icmp_type == 11 ||
 		packet->icmp_type == 12);
 }
 
@@ -43,7 +44,7 @@ static __always_inline int plain(struct xdp_md *ctx, struct context *c, u32 verd
 	int opens = packet->protocol == PROTO_TCP && packet->flags & TCP_SYN &&
 		    !(packet->flags & TCP_ACK);
 
-	if (verdict == PORT_ALLOW)
+	if (verdict == PORT_ALLOW || packet->kind == PACKET_LATER_FRAGMENT)
 		return pass(ctx, c);
 	if (packet->protocol == PROTO_TCP || packet->protocol == PROTO_UDP) {
 		if (!opens && is_reply(c))
