@@ -110,6 +110,15 @@ static __always_inline int find_timestamps(struct xdp_md *ctx, struct context *c
 	return 0;
 }
 
+/* Hidden from the compiler: it would calculate with the end pointer itself. */
+static __always_inline u32 frame_bytes(struct xdp_md *ctx)
+{
+	u64 bytes = ctx->data_end - ctx->data;
+
+	opaque(bytes);
+	return (u32)bytes;
+}
+
 static __always_inline void swap_ethernet(struct xdp_md *ctx)
 {
 	u8 *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
@@ -179,7 +188,7 @@ static __always_inline int is_partial(const struct context *c, u16 check)
 static __always_inline int compose(struct xdp_md *ctx, struct context *c,
 				   const struct segment *segment)
 {
-	u32 frame = (u32)(ctx->data_end - ctx->data), header = TCP_BYTES, text_bytes = 0;
+	u32 frame = frame_bytes(ctx), header = TCP_BYTES, text_bytes = 0;
 	u32 value = 0, echo = 0, l3 = c->packet.l3, index = segment->text;
 	struct answer *answer = 0;
 	u16 fields[2]; /* window and checksum */
@@ -212,6 +221,83 @@ static __always_inline int compose(struct xdp_md *ctx, struct context *c,
 		bpf_xdp_store_bytes(ctx, l3 + IPV4_BYTES + TCP_BYTES, wire.nop, TIMESTAMP_BYTES);
 	if (answer)
 		bpf_xdp_store_bytes(ctx, l3 + IPV4_BYTES + header, answer->text, text_bytes);
+	return 0;
+}
+
+/* The sum of `bytes` payload bytes; only below CUT_SUM_MOST, else -1. */
+#define CUT_SUM_CHUNK 512
+#define CUT_SUM_MOST 2048
+_Static_assert(CUT_SUM_MOST <= PIECE, "summed in the piece");
+
+static __always_inline s64 payload_sum(struct xdp_md *ctx, struct context *c, u32 bytes)
+{
+	u64 sum = 0;
+	u32 i;
+
+	if (!bytes || bytes > CUT_SUM_MOST)
+		return -1;
+	bytes = bounded_size(bytes, CUT_SUM_MOST);
+#pragma clang loop unroll(disable)
+	for (i = 0; i < CUT_SUM_MOST / 8; i++)
+		((volatile u64 *)c->piece)[i] = 0; /* or the compiler calls memset() */
+	if (bpf_xdp_load_bytes(ctx, c->packet.payload, c->piece, bytes))
+		return -1;
+#pragma clang loop unroll(full)
+	for (i = 0; i < CUT_SUM_MOST / CUT_SUM_CHUNK; i++)
+		sum += (u32)bpf_csum_diff(0, 0, (void *)&c->piece[i * CUT_SUM_CHUNK], CUT_SUM_CHUNK,
+					  0);
+	return sum;
+}
+
+/* The TCP checksum of the packet in hand, cut; 0, or -1. */
+static __always_inline int cut_checksum(struct xdp_md *ctx, struct context *c, u8 flags, u16 *check)
+{
+	u32 header = c->packet.payload - c->packet.l4;
+	u64 sum = pseudo_sum(ipv4_of(&c->key.peer), ipv4_of(&c->key.local), header + c->position);
+	s64 tail;
+
+	if (bpf_xdp_load_bytes(ctx, c->packet.l4 + 16, check, sizeof(*check)))
+		return -1;
+	if (is_partial(c, *check)) {
+		*check = fold(sum);
+		return 0;
+	}
+	tail = payload_sum(ctx, c, c->position);
+	if (tail < 0 || header < TCP_BYTES || header > TCP_BYTES + MAX_OPTION_BYTES)
+		return -1;
+	header = bounded_size(header, 64);
+	if (bpf_xdp_load_bytes(ctx, c->packet.l4, c->piece, header))
+		return -1;
+	c->piece[13] = flags;
+	c->piece[16] = 0;
+	c->piece[17] = 0;
+	sum += (u32)bpf_csum_diff(0, 0, (void *)c->piece, bounded(header, 0x7c), 0);
+	*check = ~fold(sum + tail);
+	return 0;
+}
+
+/*
+ * Shorten the packet in hand to the payload before the cursor: lengths and both
+ * checksums. FIN and PSH go with what is cut off. 0, or -1.
+ */
+static __always_inline int cut(struct xdp_md *ctx, struct context *c)
+{
+	u32 l3 = c->packet.l3, l4 = c->packet.l4, end = c->packet.payload + c->position;
+	u32 frame = frame_bytes(ctx);
+	u8 flags = c->packet.flags & ~(TCP_FIN | TCP_PSH), ip[IPV4_BYTES];
+	u16 total = swap16((u16)(end - l3)), zero = 0, check;
+
+	if (cut_checksum(ctx, c, flags, &check) || bpf_xdp_load_bytes(ctx, l3, ip, sizeof(ip)))
+		return -1;
+	__builtin_memcpy(&ip[2], &total, sizeof(total));
+	__builtin_memcpy(&ip[10], &zero, sizeof(zero));
+	zero = ~fold((u32)bpf_csum_diff(0, 0, (void *)ip, sizeof(ip), 0));
+	__builtin_memcpy(&ip[10], &zero, sizeof(zero));
+	if (bpf_xdp_adjust_tail(ctx, (int)(end - frame)))
+		return -1;
+	bpf_xdp_store_bytes(ctx, l3, ip, sizeof(ip));
+	bpf_xdp_store_bytes(ctx, l4 + 13, &flags, sizeof(flags));
+	bpf_xdp_store_bytes(ctx, l4 + 16, &check, sizeof(check));
 	return 0;
 }
 

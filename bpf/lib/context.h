@@ -18,6 +18,7 @@ enum outcome {
 	OUTCOME_DENY,         /* a request is denied: the --deny mode decides */
 	OUTCOME_RESET,        /* reset both sides */
 	OUTCOME_RESET_SENDER, /* no flow: a reset with the sender's own number */
+	OUTCOME_CUT,          /* passes up to the cursor, the rest comes again */
 	OUTCOME_BARE_ACK,     /* goes on without payload, one number below */
 	OUTCOME_STAND_IN,     /* the flow is answered, drained or killed */
 	OUTCOME_ACKNOWLEDGE,  /* an ended, answered connection: ACK the FIN */
@@ -38,6 +39,7 @@ struct context {
 	u32 outcome;          /* any -> VERDICT */
 	u32 reason;           /* any -> VERDICT */
 	u32 rule;             /* HTTP -> events */
+	u32 changed;          /* HTTP -> commit(): the head has moved */
 	u32 runs;             /* HTTP, PROVE: how often they have called themselves */
 	u32 requests_before;  /* FLOW: head.requests when the packet came */
 	u32 position;         /* FLOW, PROVE, HTTP: next payload byte to inspect */

@@ -124,6 +124,18 @@ static __always_inline void flow_end(struct flow *flow, const struct flow_key *k
 	flow_delete(flow, key);
 }
 
+/* Write what the segment in hand has changed; the flow's copy is written already. */
+static __always_inline void flow_commit(struct flow *flow, const struct context *c)
+{
+	flow->head = c->head;
+	flow->copy_base = c->copy_base;
+	flow->copy_end = c->copy_end;
+	if (c->head.phase == PHASE_IDLE || c->head.phase == PHASE_CLOSED)
+		flow->sent_before = c->sent;
+	if (c->copy_end - c->copy_base <= INLINE_COPY)
+		copy_free(flow);
+}
+
 /* Both FINs have been acknowledged by the other side. */
 static __always_inline int flow_is_over(const struct flow *flow)
 {

@@ -132,6 +132,7 @@ static __always_inline int parse_ipv4(const u8 *data, const u8 *end, struct pack
 {
 	const u8 *at = data + l3;
 	u32 header, total, fragment;
+	int kind;
 
 	if (at + IPV4_BYTES > end)
 		return refuse(packet, REASON_BAD_PACKET);
@@ -150,9 +151,10 @@ static __always_inline int parse_ipv4(const u8 *data, const u8 *end, struct pack
 		if (fragment & 0x1fff)
 			return PACKET_LATER_FRAGMENT;
 	}
-	if (header != IPV4_BYTES && packet->protocol == PROTO_TCP)
+	kind = parse_transport(data, end, packet, l3 + header, total - header);
+	if (header != IPV4_BYTES && kind == PACKET_TCP)
 		return refuse(packet, REASON_IP_OPTIONS);
-	return parse_transport(data, end, packet, l3 + header, total - header);
+	return kind;
 }
 
 /*

@@ -9,6 +9,24 @@
  *    again            PROVE
  */
 
+/* How far a segment's acknowledgement may lie below the highest one: reordering. */
+#define ACK_BEHIND_MOST 65535
+
+/*
+ * Payload that the server has: it never passes again, only what the segment
+ * says beside it. A FIN stands where the client's bytes end, so it is new.
+ */
+static __always_inline int take_old(struct xdp_md *ctx, struct context *c, struct flow *flow,
+				    int fin)
+{
+	if (fin) {
+		if (flow->head.phase == PHASE_HEAD)
+			return judge(ctx, c, OUTCOME_RESET, REASON_FIN_IN_HEAD);
+		flow->client_fin = 1;
+	}
+	return judge(ctx, c, OUTCOME_BARE_ACK, REASON_OLD_SEGMENT);
+}
+
 /* Is this payload old, new or both? Positions are offsets in the payload. */
 static __always_inline int take_payload(struct xdp_md *ctx, struct context *c, struct flow *flow)
 {
@@ -20,7 +38,11 @@ static __always_inline int take_payload(struct xdp_md *ctx, struct context *c, s
 		return judge(ctx, c, OUTCOME_STAND_IN, REASON_AFTER_SERVER_FIN);
 	if (watched(flow->server) & SERVER_EARLY && packet->length)
 		return judge(ctx, c, OUTCOME_STAND_IN, REASON_EARLY_ANSWER);
-	if (flow->client_fin && (after(end, flow->expected) || (fin && end != flow->expected)))
+	/* Numbers far below what the client has acknowledged are nobody's of this connection. */
+	if (distance(flow->client_acked, packet->ack) > ACK_BEHIND_MOST ||
+	    (fin && before(end, flow->expected)))
+		return drop(c, REASON_BAD_NUMBERS);
+	if (flow->client_fin && after(end, flow->expected))
 		return drop(c, REASON_AFTER_CLIENT_FIN);
 	if (after(packet->seq, flow->expected)) {
 		/* Inside a body of known length the bytes do not matter. */
@@ -30,7 +52,7 @@ static __always_inline int take_payload(struct xdp_md *ctx, struct context *c, s
 		return drop(c, REASON_FUTURE_SEGMENT);
 	}
 	if (packet->length && !after(end, c->acked))
-		return judge(ctx, c, OUTCOME_BARE_ACK, REASON_OLD_SEGMENT);
+		return take_old(ctx, c, flow, fin);
 	c->position = flow->expected - packet->seq;
 	if (c->position > packet->length)
 		c->position = packet->length;
@@ -103,7 +125,7 @@ static __always_inline int claimed(struct xdp_md *ctx, struct context *c, struct
 	if (!near(packet->seq, flow->expected) || after(packet->ack, c->sent) ||
 	    !near(packet->ack, c->sent))
 		return drop(c, REASON_BAD_NUMBERS);
-	if (!after(packet->seq, flow->expected + flow->client_fin))
+	if (packet->seq == flow->expected + flow->client_fin)
 		flow->client_acked = later_of(flow->client_acked, packet->ack);
 	c->requests_before = flow->head.requests;
 	if (packet->length || packet->flags & TCP_FIN)

@@ -151,6 +151,13 @@ static __always_inline int revise(struct xdp_md *ctx, struct context *c,
 
 	if (!flow)
 		return drop(c, REASON_INTERNAL);
+	if (flow->stage != FLOW_OPEN && !(watched(flow->server) & SERVER_REBORN)) {
+		/* It is being ended already. */
+		flow->generation = c->generation;
+		c->revised = 1;
+		jump(ctx, SLOT_FLOW);
+		return missed(c);
+	}
 	if (policy->verdict == PORT_DENY)
 		return judge(ctx, c, OUTCOME_RESET, REASON_L4_DENIED);
 	if (policy->verdict == PORT_ALLOW) {

@@ -18,15 +18,22 @@
  * with them.
  */
 
-#define TAIL_CALLS 33 /* the kernel's limit for one packet */
-#define HTTP_RUNS 30  /* beside them ENTRY -> FLOW -> HTTP -> VERDICT */
+#define TAIL_CALLS 33     /* the kernel's limit for one packet */
+#define HTTP_RUNS 30      /* beside them ENTRY -> FLOW -> HTTP -> VERDICT */
+#define RUNS_FOR_A_HEAD 5 /* left for a head that is begun */
 _Static_assert(HTTP_RUNS + 3 <= TAIL_CALLS, "more calls than the kernel allows");
 _Static_assert(INLINE_COPY + HTTP_RUNS * PIECE >= MAX_HEAD_BYTES, "the longest head must fit");
 
 static __always_inline int repeat(struct xdp_md *ctx, struct context *c)
 {
 	c->runs++;
-	if (c->runs > HTTP_RUNS)
+	/*
+	 * Many requests in one segment: pass those that are whole, and cut off the
+	 * rest; TCP sends it again.
+	 */
+	if (c->runs >= HTTP_RUNS - RUNS_FOR_A_HEAD && c->head.phase == PHASE_IDLE)
+		return judge(ctx, c, OUTCOME_CUT, REASON_TOO_MANY_REQUESTS);
+	if (c->runs >= HTTP_RUNS)
 		return drop(c, REASON_TOO_MANY_REQUESTS);
 	jump(ctx, SLOT_HTTP);
 	return missed(c);
@@ -42,18 +49,10 @@ static __always_inline int commit(struct xdp_md *ctx, struct context *c, struct 
 		/* Servers answer heads that were never finished. */
 		if (c->head.phase == PHASE_HEAD)
 			return judge(ctx, c, OUTCOME_RESET, REASON_FIN_IN_HEAD);
-		if (end == later_of(flow->expected, end))
-			flow->client_fin = 1;
+		flow->client_fin = 1;
 	}
-	if (c->runs) {
-		flow->head = c->head;
-		flow->copy_base = c->copy_base;
-		flow->copy_end = c->copy_end;
-		if (c->head.phase == PHASE_IDLE || c->head.phase == PHASE_CLOSED)
-			flow->sent_before = c->sent;
-		if (flow->large && c->copy_end - c->copy_base <= INLINE_COPY)
-			copy_free(flow);
-	}
+	if (c->changed)
+		flow_commit(flow, c);
 	flow->expected = later_of(flow->expected, end);
 	return pass(ctx, c);
 }
@@ -152,7 +151,6 @@ static __always_inline int body(struct xdp_md *ctx, struct context *c, struct fl
 		c->position += left;
 		if (!c->head.length)
 			after_body(c);
-		c->runs++;
 		return commit(ctx, c, flow);
 	}
 	if (before(c->acked, c->copy_end))
@@ -180,6 +178,19 @@ static __always_inline u32 begin(struct context *c, const struct rule_set *rules
 	return 0;
 }
 
+/* A small body behind its head in one piece, with more behind it: it is kept already. */
+static __always_inline void pass_kept_body(struct context *c)
+{
+	u64 end = c->position + c->head.length;
+
+	if (end >= c->packet.length || c->copy_end + c->head.length - c->copy_base > LARGE_COPY ||
+	    after(c->packet.seq + (u32)end, c->kept_end))
+		return;
+	c->position = end;
+	c->copy_end += c->head.length;
+	c->head.length = 0;
+}
+
 /* The head is complete and allowed, or not. */
 static __always_inline int decide(struct xdp_md *ctx, struct context *c, struct flow *flow,
 				  const u32 *words, u32 base)
@@ -192,6 +203,7 @@ static __always_inline int decide(struct xdp_md *ctx, struct context *c, struct 
 	count(COUNT_REQUESTS_ALLOWED);
 	report(c, flow, VERDICT_ALLOW, REASON_RULE);
 	c->head.phase = PHASE_BODY;
+	pass_kept_body(c);
 	if (!c->head.length)
 		after_body(c);
 	if (c->position < c->packet.length)
@@ -248,7 +260,6 @@ static __always_inline int head(struct xdp_md *ctx, struct context *c, struct fl
 			    &c->note);
 	c->position += *(volatile u32 *)&c->note.taken;
 	c->copy_end += *(volatile u32 *)&c->note.taken;
-	c->runs++;
 	if (result == WALK_HEAD_END)
 		return decide(ctx, c, flow, words, base);
 	if (result)
@@ -256,6 +267,17 @@ static __always_inline int head(struct xdp_md *ctx, struct context *c, struct fl
 	if (c->position < c->packet.length)
 		return repeat(ctx, c);
 	return commit(ctx, c, flow);
+}
+
+/*
+ * Segments that end inside heads, one after the other, would fill the copy with
+ * what the server has long acknowledged. Let go of it when it is half full: an
+ * event then lacks the head's first bytes, which is why not sooner.
+ */
+static __always_inline void forget_acknowledged(struct context *c)
+{
+	if (!before(c->acked, c->copy_end) && c->copy_end - c->copy_base > LARGE_COPY / 2)
+		c->copy_base = c->copy_end;
 }
 
 static __always_inline int stage_http(struct xdp_md *ctx)
@@ -274,9 +296,12 @@ static __always_inline int stage_http(struct xdp_md *ctx)
 		c->copy_base = flow->copy_base;
 		c->copy_end = flow->copy_end;
 		c->kept_end = flow->copy_end;
+		c->changed = 0;
+		forget_acknowledged(c);
 	}
 	if (c->position >= c->packet.length)
 		return commit(ctx, c, flow);
+	c->changed = 1;
 	if (c->head.phase == PHASE_BODY)
 		return body(ctx, c, flow);
 	if (c->head.phase == PHASE_CLOSED) {

@@ -5,6 +5,7 @@
  *   DENY          403 and FIN to the client, placed only where it fits; else as RESET
  *   RESET         reset to the server now; to the client on its next packet
  *   STAND_IN      the flow is answered: we are the server for this client
+ *   CUT           the segment goes on up to the cursor: whole, allowed requests
  *   BARE_ACK      the segment goes on without payload, one number below
  *   RESET_SENDER  no flow: a reset with the sender's own number
  *   ACKNOWLEDGE   the last FIN of an answered connection
@@ -18,6 +19,7 @@ enum next {
 	NEXT_DROP = 0,
 	NEXT_SEND, /* compose and send back */
 	NEXT_PASS, /* compose and pass on to the server */
+	NEXT_CUT,  /* pass on without what lies behind the cursor */
 };
 
 static __always_inline void to_server(struct segment *segment, u32 seq, u32 ack, u32 flags)
@@ -63,7 +65,7 @@ static __always_inline u32 reset_server(struct context *c, struct flow *flow,
 
 	flow->resets++;
 	count(COUNT_SERVER_RESETS);
-	to_server(segment, seq, c->packet.ack, TCP_RST | TCP_ACK);
+	to_server(segment, seq, watched(flow->sent), TCP_RST | TCP_ACK);
 	return NEXT_PASS;
 }
 
@@ -137,6 +139,11 @@ static __always_inline u32 stand_in(struct context *c, struct flow *flow, struct
 
 	if (flow->stage == FLOW_OPEN)
 		leave_open(flow, FLOW_DRAINED);
+	if (flow->stage == FLOW_ANSWERED && packet->ack - flow->answer > ANSWER_BYTES + 1 &&
+	    !(packet->flags & TCP_RST)) {
+		c->reason = REASON_BAD_NUMBERS;
+		return NEXT_DROP;
+	}
 	if (server_is_due(c, flow))
 		return reset_server(c, flow, segment);
 	if (flow->stage == FLOW_KILLED) {
@@ -206,6 +213,11 @@ static __always_inline u32 choose(struct context *c, struct flow *flow, struct s
 		return reset_both(c, flow, segment);
 	case OUTCOME_STAND_IN:
 		return stand_in(c, flow, segment);
+	case OUTCOME_CUT:
+		/* A copy's bytes behind the cut are not in [copy_base, copy_end). */
+		flow_commit(flow, c);
+		flow->expected = later_of(flow->expected, c->packet.seq + c->position);
+		return NEXT_CUT;
 	case OUTCOME_BARE_ACK:
 		return bare_ack(c, segment);
 	}
@@ -229,6 +241,8 @@ static __always_inline int stage_verdict(struct xdp_md *ctx)
 	if (next == NEXT_DROP)
 		return drop(c, c->reason);
 	count_reason(c->reason);
+	if (next == NEXT_CUT)
+		return cut(ctx, c) ? drop(c, REASON_BAD_PACKET) : pass(ctx, c);
 	if (compose(ctx, c, &segment)) {
 		/* No room to grow the packet into an answer: shrink it into a reset. */
 		if (!flow || !c->holds_claim || segment.text == NO_TEXT)

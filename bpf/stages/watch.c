@@ -141,6 +141,9 @@ static __always_inline int stage_watch(struct __sk_buff *skb)
 		bpf_skb_pull_data(skb, skb->len);
 		kind = parse_packet((void *)(long)skb->data, (void *)(long)skb->data_end, &packet);
 	}
+	/* Linux echoes a client's record-route option in its SYN-ACK. */
+	if (kind == PACKET_REFUSED && packet.reason == REASON_IP_OPTIONS)
+		kind = PACKET_TCP;
 	if (kind == PACKET_UDP ||
 	    (kind == PACKET_TCP && packet.flags & TCP_SYN && !(packet.flags & TCP_ACK))) {
 		remember_reply(number, &packet);

@@ -19,11 +19,11 @@ from bpfast import abi, settings
 from bpfast.abi import DenyMode, EventMode, Phase, Verdict
 from bpfast.controller.desired import Desired, identity_of, install, port_entries
 from bpfast.errors import BadInput, Fault, Unsupported
-from bpfast.events.verdict import decode
+from bpfast.events.verdict import VerdictEvent, decode
 from bpfast.kernel.compiler import compiled
 from bpfast.kernel.frames import ACK, PSH, SYN, Frames
 from bpfast.kernel.state import EndpointConfig
-from bpfast.kernel.trial import XDP_PASS, Trial
+from bpfast.kernel.trial import MARK_BYTES, XDP_PASS, Trial
 from bpfast.policy.meaning import HOST, WORLD, Allow, Deny, Peer
 
 MOST_BYTES = 1448
@@ -156,24 +156,35 @@ class _Stream:
         return {"verdict": verdict, "requests": self._requests}
 
     def _send(self, segment: bytes) -> bool:
+        """Send a segment, and again what the chain cut off; False when some of it was denied."""
+        while segment:
+            passed = self._send_once(segment)
+            if passed is None:
+                return False
+            segment = segment[passed:]
+        return True
+
+    def _send_once(self, segment: bytes) -> int | None:
+        """Return how many bytes of a segment passed, or None when it was denied."""
         sequence = _CLIENT_START + len(self._bytes)
         before = self._trial.maps.reasons()
-        self._bytes += segment
-        action, _frame = self._trial.receive(
-            self._frames.from_client(sequence, _SERVER_START, ACK | PSH, segment)
-        )
+        sent = self._frames.from_client(sequence, _SERVER_START, ACK | PSH, segment)
+        given = self._bytes + segment
+        action, frame = self._trial.receive(sent)
         events = [decode(raw) for raw in self._trial.events()]
-        self._requests += [self._request(event) for event in events]
+        self._requests += [self._request(event, given) for event in events]
         if action != XDP_PASS:
             if not any(event.verdict is Verdict.DENY for event in events):
                 self._requests.append(self._unreported(before))
-            return False
+            return None
+        passed = len(segment) - (len(sent) - (len(frame) - MARK_BYTES))
+        self._bytes += segment[:passed]
         end = _CLIENT_START + len(self._bytes)
         self._trial.watch(self._frames.from_server(_SERVER_START, end, ACK))
-        return True
+        return passed
 
-    def _request(self, event: Any) -> Json:
-        method, path = _request_line(self._bytes[event.offset :])
+    def _request(self, event: VerdictEvent, given: bytes) -> Json:
+        method, path = _request_line(given[event.offset :])
         names = self._rules.get(event.rule_set, ())
         return {
             "verdict": "allow" if event.verdict is Verdict.ALLOW else "deny",

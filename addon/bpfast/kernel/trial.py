@@ -21,7 +21,8 @@ XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX = range(4)
 TC_SHOT = 2
 TCX_CONTINUE = -1
 _ROOM = 4096
-_SKB_CONTEXT = 192
+MARK_BYTES = 8
+"""What a frame that passes is longer by: the mark, in its metadata."""
 _U32 = struct.Struct("=I")
 
 

@@ -1,0 +1,368 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames in words: a policed endpoint, and connections that play client and server to it.
+
+A test asks for packets by what they mean (``connection.send(b"GET /")``); the
+numbers, checksums and headers come from here and from ``e2e.segments``.
+"""
+
+import itertools
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import Any
+
+from bpfast import abi
+from bpfast.abi import DenyMode, EventMode, MapNumber, PortVerdict
+from bpfast.events.verdict import VerdictEvent, decode
+from bpfast.kernel import syscall
+from bpfast.kernel.maps import possible_cpus
+from bpfast.kernel.state import EndpointConfig, PortEntry
+from bpfast.kernel.trial import XDP_PASS, XDP_TX, Trial
+from bpfast.policy.rules import HeaderMatch, HttpRule, RuleSet
+from bpfast.tables.build import build
+from e2e import segments
+from e2e.segments import NUMBERS, Flags, Packet, Segment, ethernet
+
+CLIENT = "10.0.0.1"
+SERVER = "10.0.0.2"
+CLIENT_MAC = "02:00:00:00:00:02"
+SERVER_MAC = "02:00:00:00:00:01"
+PORT = 80
+MARK = 0x1122334455667788
+LARGEST = 3000
+"""Payload bytes a packet: PROG_TEST_RUN shows a program 3,520 bytes of a frame at most."""
+
+SYN, ACK, FIN, RST, PSH, URG = Flags.SYN, Flags.ACK, Flags.FIN, Flags.RST, Flags.PSH, Flags.URG
+
+RULES = RuleSet(
+    (
+        HttpRule("public", method="GET|HEAD", path="/public.*"),
+        HttpRule("upload", method="POST", path="/upload.*"),
+        HttpRule("token", path="/admin", headers=(HeaderMatch("X-Token", "42"),)),
+        HttpRule("ab", path="/ab"),
+        HttpRule("cd", path="/cd"),
+    )
+)
+
+_FLOW = struct.Struct("=5Q40s16IQ3Q5IHBB1032s")
+_FLOW_FIELDS = (
+    "claim", "acked", "sent", "server", "server_time", "key", "expected", "client_acked", "client_fin",
+    "generation", "rule_set", "stage", "answer", "answer_end", "resets", "sent_before", "copy_base",
+    "copy_end", "large", "client_start", "tag", "reserved", "stage_time", "seen", "set", "length",
+    "state", "candidates", "start", "requests", "serial", "lines", "flags", "phase", "copy",
+)  # fmt: skip
+
+
+def get(path: str = "/public", *lines: str, method: str = "GET") -> bytes:
+    """Return a request head; ``lines`` are further header lines."""
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: a", *lines, "", ""]).encode()
+
+
+def post(length: int, path: str = "/upload") -> bytes:
+    """Return the head of a request with a body of this length."""
+    return get(path, f"Content-Length: {length}", method="POST")
+
+
+def response(body: bytes = b"", status: str = "200 OK") -> bytes:
+    """Return what a server answers."""
+    return f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+
+
+def padded_get(size: int) -> bytes:
+    """Return an allowed request head of exactly ``size`` bytes."""
+    plain = get("/public", "X: ")
+    return get("/public", "X: " + "y" * (size - len(plain)))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a frame: the XDP action, the mark in front of it, the frame as it goes on."""
+
+    action: int
+    mark: bytes
+    frame: bytes
+
+    @property
+    def passed(self) -> bool:
+        """Whether it goes on to the pod."""
+        return self.action == XDP_PASS
+
+    @property
+    def packet(self) -> Packet:
+        """Its IPv4 header."""
+        return _decoded(self.frame)[0]
+
+    @property
+    def segment(self) -> Segment:
+        """Its TCP segment."""
+        return _decoded(self.frame)[1]
+
+    @property
+    def payload(self) -> bytes:
+        """Payload that the pod gets: empty when the frame does not pass."""
+        return self.segment.payload if self.passed else b""
+
+    @property
+    def resets_client(self) -> bool:
+        """Whether it is a reset that goes back to the client."""
+        return self.action == XDP_TX and Flags.RST in self.segment.flags
+
+    @property
+    def resets_server(self) -> bool:
+        """Whether it goes on as a reset, without payload."""
+        return self.passed and Flags.RST in self.segment.flags and not self.segment.payload
+
+
+def _decoded(frame: bytes) -> tuple[Packet, Segment]:
+    at = 12
+    while frame[at : at + 2] in (b"\x81\x00", b"\x88\xa8"):
+        at += 4
+    found = segments.decode(frame[at + 2 :])
+    assert found is not None, frame.hex(" ")
+    return found
+
+
+def vlan_tagged(frame: bytes, *tags: int) -> bytes:
+    """Put VLAN tags (ethertypes; the VLAN is 5) into a frame, the outermost first."""
+    return frame[:12] + b"".join(struct.pack("!HH", tag, 5) for tag in tags) + frame[12:]
+
+
+def to_pod(payload: bytes, **bend: Any) -> bytes:
+    """Return a frame with an IPv4 packet from the client to the pod."""
+    ends: dict[str, Any] = {"source": CLIENT, "destination": SERVER, "payload": payload}
+    packet = Packet(**(ends | bend))
+    return ethernet(CLIENT_MAC, SERVER_MAC, packet.encode())
+
+
+def from_pod(payload: bytes, **bend: Any) -> bytes:
+    """Return a frame with an IPv4 packet from the pod to the client."""
+    ends: dict[str, Any] = {"source": SERVER, "destination": CLIENT, "payload": payload}
+    packet = Packet(**(ends | bend))
+    return ethernet(SERVER_MAC, CLIENT_MAC, packet.encode())
+
+
+def checksums_right(frame: bytes) -> bool:
+    """Whether both checksums of an untagged TCP frame are right, by RFC 1071 alone."""
+    packet = frame[14:]
+    whole = int.from_bytes(packet[2:4], "big")
+    size = (packet[0] & 15) * 4
+    source, destination = str(IPv4Address(packet[12:16])), str(IPv4Address(packet[16:20]))
+    header = segments.internet_checksum(packet[:size])
+    return (0, 0) == (header, segments.tcp_checksum(source, destination, packet[size:whole]))
+
+
+def pseudo_sum(source: str, destination: str, length: int) -> int:
+    """Return the sum that stands in a TCP checksum field when the device is to finish it."""
+    addresses = IPv4Address(source).packed + IPv4Address(destination).packed
+    return ~segments.internet_checksum(addresses + struct.pack("!BBH", 0, 6, length)) & 0xFFFF
+
+
+class Box:
+    """One policed endpoint; its counters are seen as differences from the start of the test."""
+
+    _ports = itertools.count(10000)
+    _numbers = itertools.count(1)
+
+    def __init__(self, trial: Trial) -> None:
+        """Start from no flows, full rates and the rules RULES on port 80."""
+        self.trial = trial
+        self._reasons: Mapping[str, int] = {}
+        self._counts: Mapping[str, int] = {}
+        self.rule_set = self.install(RULES)
+        self.generation = 0
+        self.settings: dict[str, Any] = {}
+        self.configure()
+        self.forget_rates()
+        trial.events()
+        self._reasons = trial.maps.reasons()
+        self._counts = trial.maps.counts()
+
+    def install(self, rules: RuleSet) -> int:
+        """Return the index of these rules' table in the kernel."""
+        made = build(rules)
+        assert made.refused == ()
+        return self.trial.state.install(made.image)
+
+    def configure(self, entries: Mapping[tuple[int, int], PortEntry] | None = None, **changes: Any) -> None:
+        """Switch to a new generation: port policies (default: inspect 80, else deny) and settings."""
+        plain = {
+            (0, PORT): PortEntry(PortVerdict.INSPECT, self.rule_set),
+            (0, 0): PortEntry(PortVerdict.DENY),
+        }
+        number = next(Box._numbers)
+        self.trial.state.write_policy(number, plain if entries is None else entries)
+        defaults: dict[str, Any] = {
+            "enforced": True,
+            "timing": False,
+            "deny_mode": DenyMode.REPLY,
+            "event_mode": EventMode.ALL,
+            "mark": MARK,
+            "inspected": frozenset({PORT}),
+        }
+        self.settings = defaults | self.settings | changes
+        self.generation = number
+        config = EndpointConfig(generation=number, policy=number, **self.settings)
+        self.trial.state.write_endpoint(self.trial.endpoint, config)
+
+    def forget_rates(self) -> None:
+        """Begin every CPU's token window anew."""
+        size = abi.SIZES["rate"] * possible_cpus()
+        syscall.map_update(self.trial.maps[MapNumber.RATES], bytes(4), bytes(size))
+
+    def receive(self, frame: bytes) -> Outcome:
+        """Let a frame arrive."""
+        action, after = self.trial.receive(frame)
+        marked = after.startswith(struct.pack("=Q", self.settings["mark"]))
+        return Outcome(action, after[:8] if marked else b"", after[8:] if marked else after)
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Reasons counted in this test."""
+        now = self.trial.maps.reasons()
+        return {
+            name: n - self._reasons.get(name, 0) for name, n in now.items() if n > self._reasons.get(name, 0)
+        }
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What else was counted in this test, without the zeros."""
+        now = self.trial.maps.counts()
+        return {
+            name: n - self._counts.get(name, 0) for name, n in now.items() if n > self._counts.get(name, 0)
+        }
+
+    def events(self) -> list[VerdictEvent]:
+        """Return the verdicts since the last time."""
+        return [decode(raw) for raw in self.trial.events()]
+
+    def connection(self, **start: Any) -> "Connection":
+        """Return a connection of its own that has not begun."""
+        return Connection(self, **({"peer_port": next(Box._ports)} | start))
+
+    def connected(self, **start: Any) -> "Connection":
+        """Return a connection with its handshake done."""
+        connection = self.connection(**start)
+        connection.handshake()
+        return connection
+
+
+class Connection:
+    """Both ends of one TCP connection, honest unless told otherwise.
+
+    ``client`` and ``server`` are the numbers of the next byte of each side,
+    ``first`` and ``first_server`` those of the first byte.
+    """
+
+    def __init__(
+        self, box: Box, *, peer_port: int, client: int = 1000, server: int = 5000, **more: Any
+    ) -> None:
+        """Take initial sequence numbers; ``more``: port, options, tags."""
+        self.box = box
+        self.peer_port = peer_port
+        self.port: int = more.get("port", PORT)
+        self.options: bytes = more.get("options", b"")
+        self.tags: tuple[int, ...] = more.get("tags", ())
+        self.first = self.client = (client + 1) % NUMBERS
+        self.first_server = self.server = (server + 1) % NUMBERS
+        self.acked = self.first
+
+    @property
+    def key(self) -> bytes:
+        """``struct flow_key``."""
+        ports = struct.pack("!HH", self.peer_port, self.port)
+        ends = abi.pack_address(IPv4Address(CLIENT)) + abi.pack_address(IPv4Address(SERVER))
+        return struct.pack("=I", self.box.trial.endpoint) + ports + ends
+
+    @property
+    def flow(self) -> dict[str, Any] | None:
+        """``struct flow`` by field, or None."""
+        raw = self.box.trial.flow(self.key)
+        return None if raw is None else dict(zip(_FLOW_FIELDS, _FLOW.unpack(raw), strict=True))
+
+    def poke(self, **fields: int) -> None:
+        """Write fields of the flow, as another CPU or a clock would."""
+        flow = self.flow
+        assert flow is not None
+        raw = _FLOW.pack(*(flow | fields).values())
+        syscall.map_update(self.box.trial.maps[MapNumber.FLOWS], self.key, raw)
+
+    def client_frame(self, data: bytes = b"", **bend: Any) -> bytes:
+        """Return a frame of the client; it acknowledges all that the server sent."""
+        default: dict[str, Any] = {
+            "source_port": self.peer_port,
+            "destination_port": self.port,
+            "sequence": self.client,
+            "acknowledgement": self.server,
+            "flags": ACK | PSH if data else ACK,
+            "options": self.options,
+            "payload": data,
+        }
+        frame = to_pod(Segment(**(default | bend)).encode(CLIENT, SERVER))
+        return vlan_tagged(frame, *self.tags)
+
+    def raw(self, data: bytes = b"", **bend: Any) -> Outcome:
+        """Send one segment of the client without moving its numbers."""
+        return self.box.receive(self.client_frame(data, **bend))
+
+    def at(self, offset: int, data: bytes, **bend: Any) -> Outcome:
+        """Send data at an offset of the client's stream without moving its numbers."""
+        return self.raw(data, sequence=(self.first + offset) % NUMBERS, **bend)
+
+    def send(self, data: bytes = b"", **bend: Any) -> Outcome:
+        """Send the client's next bytes as one segment, and move on."""
+        outcome = self.raw(data, **bend)
+        fin = FIN in bend.get("flags", ACK)
+        self.client = (self.client + len(data) + fin) % NUMBERS
+        return outcome
+
+    def pieces(self, data: bytes, size: int = 1, **bend: Any) -> Iterator[Outcome]:
+        """Send data cut into pieces."""
+        for start in range(0, len(data), size):
+            yield self.send(data[start : start + size], **bend)
+
+    def watch(self, data: bytes = b"", **bend: Any) -> int:
+        """Send one segment of the server without moving its numbers."""
+        default: dict[str, Any] = {
+            "source_port": self.port,
+            "destination_port": self.peer_port,
+            "sequence": self.server,
+            "acknowledgement": self.client,
+            "flags": ACK | PSH if data else ACK,
+            "options": self.options,
+            "payload": data,
+        }
+        frame = from_pod(Segment(**(default | bend)).encode(SERVER, CLIENT))
+        return self.box.trial.watch(vlan_tagged(frame, *self.tags))
+
+    def serve(self, data: bytes = b"", **bend: Any) -> int:
+        """Send the server's next bytes, acknowledging all that the client sent, and move on."""
+        action = self.watch(data, **bend)
+        fin = FIN in bend.get("flags", ACK)
+        self.server = (self.server + len(data) + fin) % NUMBERS
+        return action
+
+    def syn(self, **bend: Any) -> Outcome:
+        """Send the SYN."""
+        return self.raw(sequence=self.first - 1, acknowledgement=0, **({"flags": SYN} | bend))
+
+    def syn_ack(self, **bend: Any) -> int:
+        """Send the SYN-ACK."""
+        honest: dict[str, Any] = {
+            "sequence": self.first_server - 1,
+            "acknowledgement": self.first,
+            "flags": SYN | ACK,
+        }
+        return self.watch(**(honest | bend))
+
+    def handshake(self) -> None:
+        """Open the connection; all of it must pass."""
+        assert self.syn().passed
+        self.syn_ack()
+        assert self.send().passed
+
+    def exchange(self, request: bytes | None = None, answer: bytes | None = None) -> None:
+        """Send an allowed request, its answer and the client's acknowledgement."""
+        assert self.send(get() if request is None else request).passed
+        self.serve(response() if answer is None else answer)
+        assert self.send().passed
