@@ -21,6 +21,16 @@ def whole(stream: bytes) -> Iterator[bytes]:
         yield stream[start : start + LARGEST]
 
 
+def send_once(connection: Connection, piece: bytes) -> bytes:
+    """Send a segment and return what the chain cut off it, which TCP would send again."""
+    outcome = connection.send(piece)
+    if not outcome.passed:
+        return b""
+    cut = len(piece) - len(outcome.segment.payload)
+    connection.client -= cut
+    return piece[len(piece) - cut :] if cut else b""
+
+
 def outcomes(case: MatchCase, connection: Connection, pieces: Iterator[bytes]) -> list[Expected]:
     """Send the stream and return what became of each head, in the words of the case."""
     box = connection.box
@@ -29,13 +39,15 @@ def outcomes(case: MatchCase, connection: Connection, pieces: Iterator[bytes]) -
     found = []
     connection.handshake()
     for piece in pieces:
-        connection.send(piece)
-        connection.serve()
-        for event in box.events():
-            rule = None if event.rule is None else case.rules.rules[event.rule].name
-            found.append(Expected(event.verdict.name.lower(), rule, event.reason))
-        if found and found[-1].verdict == Verdict.DENY.name.lower():
-            return found
+        rest = piece
+        while rest:
+            rest = send_once(connection, rest)
+            connection.serve()
+            for event in box.events():
+                rule = None if event.rule is None else case.rules.rules[event.rule].name
+                found.append(Expected(event.verdict.name.lower(), rule, event.reason))
+            if found and found[-1].verdict == Verdict.DENY.name.lower():
+                return found
     flow = connection.flow
     assert flow is not None
     if flow["phase"] in (Phase.HEAD, Phase.BODY):
