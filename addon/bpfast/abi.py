@@ -143,7 +143,7 @@ class Reason(IntEnum):
     COPY_FULL = 42
     TOO_MANY_REQUESTS = 43
     STALE_TABLE = 44
-    NOW_INSPECTED = 45
+    AWAITS_ANSWER = 45
     FRAGMENT = 46
     IP_OPTIONS = 47
     VLAN_DEPTH = 48

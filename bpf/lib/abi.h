@@ -159,7 +159,7 @@ enum reason {
 	REASON_COPY_FULL,         /* the pool of head copies is empty */
 	REASON_TOO_MANY_REQUESTS, /* more in one packet than one run can take */
 	REASON_STALE_TABLE,       /* the rule set went away inside a request */
-	REASON_NOW_INSPECTED,     /* allow became inspect in mid-connection */
+	REASON_AWAITS_ANSWER,     /* a body behind an unanswered request: comes again */
 	/* the packet */
 	REASON_FRAGMENT,
 	REASON_IP_OPTIONS,

@@ -110,15 +110,6 @@ static __always_inline int find_timestamps(struct xdp_md *ctx, struct context *c
 	return 0;
 }
 
-/* Hidden from the compiler: it would calculate with the end pointer itself. */
-static __always_inline u32 frame_bytes(struct xdp_md *ctx)
-{
-	u64 bytes = ctx->data_end - ctx->data;
-
-	opaque(bytes);
-	return (u32)bytes;
-}
-
 static __always_inline void swap_ethernet(struct xdp_md *ctx)
 {
 	u8 *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;

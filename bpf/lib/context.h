@@ -39,6 +39,7 @@ struct context {
 	u32 outcome;          /* any -> VERDICT */
 	u32 reason;           /* any -> VERDICT */
 	u32 rule;             /* HTTP -> events */
+	u32 begun;            /* HTTP: what it changes has been loaded */
 	u32 changed;          /* HTTP -> commit(): the head has moved */
 	u32 runs;             /* HTTP, PROVE: how often they have called themselves */
 	u32 requests_before;  /* FLOW: head.requests when the packet came */

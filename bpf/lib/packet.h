@@ -21,6 +21,7 @@
 #define ETHERNET_BYTES 14
 #define VLAN_BYTES 4
 #define IPV4_BYTES 20
+#define BIG_TCP_FROM 65535
 #define IPV6_BYTES 40
 #define OPTIONS6_BYTES 8 /* hop-by-hop options, the shortest */
 #define FRAGMENT6_BYTES 8
@@ -128,7 +129,8 @@ static __always_inline int parse_transport(const u8 *data, const u8 *end, struct
 	return PACKET_TCP;
 }
 
-static __always_inline int parse_ipv4(const u8 *data, const u8 *end, struct packet *packet, u32 l3)
+static __always_inline int parse_ipv4(const u8 *data, const u8 *end, u32 frame,
+				      struct packet *packet, u32 l3)
 {
 	const u8 *at = data + l3;
 	u32 header, total, fragment;
@@ -142,8 +144,10 @@ static __always_inline int parse_ipv4(const u8 *data, const u8 *end, struct pack
 	map_ipv4(&packet->destination, at + 16);
 	header = (at[0] & 15) * 4;
 	total = load16(at + 2);
+	if (!total && frame - l3 > BIG_TCP_FROM)
+		total = frame - l3;         /* BIG TCP: too long for the field */
 	fragment = load16(at + 6) & 0x3fff; /* more-fragments and the offset */
-	if (at[0] >> 4 != 4 || header < IPV4_BYTES || total < header || at + total > end)
+	if (at[0] >> 4 != 4 || header < IPV4_BYTES || total < header || l3 + total > frame)
 		return refuse(packet, REASON_BAD_PACKET);
 	if (fragment) {
 		if (packet->protocol == PROTO_TCP)
@@ -161,7 +165,8 @@ static __always_inline int parse_ipv4(const u8 *data, const u8 *end, struct pack
  * Extension headers are not followed: all but ICMPv6 behind eight bytes of hop-by-hop options
  * (multicast listener messages) are refused, since TCP may hide behind them.
  */
-static __always_inline int parse_ipv6(const u8 *data, const u8 *end, struct packet *packet, u32 l3)
+static __always_inline int parse_ipv6(const u8 *data, const u8 *end, u32 frame,
+				      struct packet *packet, u32 l3)
 {
 	const u8 *at = data + l3;
 	u32 bytes;
@@ -173,7 +178,7 @@ static __always_inline int parse_ipv6(const u8 *data, const u8 *end, struct pack
 	__builtin_memcpy(&packet->source, at + 8, 16);
 	__builtin_memcpy(&packet->destination, at + 24, 16);
 	bytes = load16(at + 4);
-	if (at[0] >> 4 != 6 || at + IPV6_BYTES + bytes > end)
+	if (at[0] >> 4 != 6 || l3 + IPV6_BYTES + bytes > frame)
 		return refuse(packet, REASON_BAD_PACKET);
 	if (packet->protocol == PROTO_FRAGMENT6) {
 		packet->protocol = at[IPV6_BYTES];
@@ -197,8 +202,12 @@ static __always_inline int parse_ipv6(const u8 *data, const u8 *end, struct pack
 	return parse_transport(data, end, packet, l3 + IPV6_BYTES, bytes);
 }
 
-/* The whole frame. At most two VLAN tags. */
-static __always_inline int parse_packet(const u8 *data, const u8 *end, struct packet *packet)
+/*
+ * The whole frame: headers from `data` up to `end`, `frame` bytes in all (the
+ * payload need not be readable). At most two VLAN tags.
+ */
+static __always_inline int parse_packet(const u8 *data, const u8 *end, u32 frame,
+					struct packet *packet)
 {
 	u32 l3 = ETHERNET_BYTES, type;
 
@@ -225,9 +234,9 @@ static __always_inline int parse_packet(const u8 *data, const u8 *end, struct pa
 	if (type == ETHERTYPE_VLAN || type == ETHERTYPE_QINQ)
 		return refuse(packet, REASON_VLAN_DEPTH);
 	if (type == ETHERTYPE_IPV4)
-		return parse_ipv4(data, end, packet, l3);
+		return parse_ipv4(data, end, frame, packet, l3);
 	if (type == ETHERTYPE_IPV6)
-		return parse_ipv6(data, end, packet, l3);
+		return parse_ipv6(data, end, frame, packet, l3);
 	return PACKET_NOT_IP;
 }
 

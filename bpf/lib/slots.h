@@ -23,6 +23,15 @@
 
 #include "flow.h"
 
+/* Hidden from the compiler: it would calculate with the end pointer itself. */
+static __always_inline u32 frame_bytes(struct xdp_md *ctx)
+{
+	u64 bytes = ctx->data_end - ctx->data;
+
+	opaque(bytes);
+	return (u32)bytes;
+}
+
 /* Go to a stage; returns only when the slot is empty or calls are used up. */
 static __always_inline void jump(void *ctx, u32 slot)
 {

@@ -41,7 +41,8 @@ static __always_inline int stage_entry(struct xdp_md *ctx)
 	if (!(endpoint->flags & ENDPOINT_ENFORCED))
 		return pass_unmarked(ctx);
 	c->began = endpoint->flags & ENDPOINT_TIMING ? bpf_ktime_get_ns() : 0;
-	kind = parse_packet((void *)(long)ctx->data, (void *)(long)ctx->data_end, &c->packet);
+	kind = parse_packet((void *)(long)ctx->data, (void *)(long)ctx->data_end, frame_bytes(ctx),
+			    &c->packet);
 	c->packet.kind = kind;
 	if (kind == PACKET_NOT_IP)
 		return pass_unmarked(ctx);

@@ -9,8 +9,8 @@
  *    again            PROVE
  */
 
-/* How far a segment's acknowledgement may lie below the highest one: reordering. */
-#define ACK_BEHIND_MOST 65535
+/* How far honest numbers lie behind the newest: reordering, a retransmitted frame. */
+#define BEHIND_MOST 65535
 
 /*
  * Payload that the server has: it never passes again, only what the segment
@@ -34,25 +34,33 @@ static __always_inline int take_payload(struct xdp_md *ctx, struct context *c, s
 	u32 end = packet->seq + packet->length;
 	int fin = packet->flags & TCP_FIN;
 
-	if (watched(flow->server) & SERVER_FIN && packet->length)
-		return judge(ctx, c, OUTCOME_STAND_IN, REASON_AFTER_SERVER_FIN);
-	if (watched(flow->server) & SERVER_EARLY && packet->length)
-		return judge(ctx, c, OUTCOME_STAND_IN, REASON_EARLY_ANSWER);
 	/* Numbers far below what the client has acknowledged are nobody's of this connection. */
-	if (distance(flow->client_acked, packet->ack) > ACK_BEHIND_MOST ||
+	if (distance(flow->client_acked, packet->ack) > BEHIND_MOST ||
 	    (fin && before(end, flow->expected)))
 		return drop(c, REASON_BAD_NUMBERS);
+	if (packet->length && !after(end, c->acked))
+		return take_old(ctx, c, flow, fin);
+	if (watched(flow->server) & (SERVER_FIN | SERVER_EARLY) && packet->length) {
+		s32 apart = distance(packet->seq, flow->expected);
+
+		if (apart > BEHIND_MOST || apart < -BEHIND_MOST)
+			return drop(c, REASON_BAD_NUMBERS);
+		return judge(ctx, c, OUTCOME_STAND_IN,
+			     watched(flow->server) & SERVER_FIN ? REASON_AFTER_SERVER_FIN :
+								  REASON_EARLY_ANSWER);
+	}
 	if (flow->client_fin && after(end, flow->expected))
 		return drop(c, REASON_AFTER_CLIENT_FIN);
 	if (after(packet->seq, flow->expected)) {
 		/* Inside a body of known length the bytes do not matter. */
 		if (flow->head.phase == PHASE_BODY && !fin &&
-		    (u64)(end - flow->expected) <= flow->head.length)
+		    (u64)(end - flow->expected) <= flow->head.length) {
+			/* Should it end the body, then the server had said so much by then. */
+			flow->sent_before = c->sent;
 			return pass(ctx, c);
+		}
 		return drop(c, REASON_FUTURE_SEGMENT);
 	}
-	if (packet->length && !after(end, c->acked))
-		return take_old(ctx, c, flow, fin);
 	c->position = flow->expected - packet->seq;
 	if (c->position > packet->length)
 		c->position = packet->length;
@@ -89,10 +97,8 @@ static __always_inline u32 read_server(struct context *c, struct flow *flow)
 		return REASON_UNSEEN_BYTES;
 	flow->head.length -= ahead;
 	flow->expected = c->acked;
-	if (!flow->head.length) {
+	if (!flow->head.length)
 		flow->head.phase = flow->head.flags & HEAD_CLOSE ? PHASE_CLOSED : PHASE_IDLE;
-		flow->sent_before = c->sent;
-	}
 	return 0;
 }
 
@@ -147,6 +153,7 @@ static __always_inline int stage_flow(struct xdp_md *ctx)
 		return XDP_DROP;
 	packet = &c->packet;
 	c->runs = 0;
+	c->begun = 0;
 	c->copy_rest = 0;
 	c->rule = RULE_NONE;
 	if (packet->flags & TCP_SYN) {

@@ -31,7 +31,8 @@ static __always_inline int stage_guard(struct __sk_buff *skb)
 		return TCX_CONTINUE;
 	}
 	bpf_skb_pull_data(skb, 0);
-	kind = parse_packet((void *)(long)skb->data, (void *)(long)skb->data_end, &packet);
+	kind = parse_packet((void *)(long)skb->data, (void *)(long)skb->data_end, skb->len,
+			    &packet);
 	if (kind == PACKET_NOT_IP)
 		return TCX_CONTINUE;
 	count_reason(REASON_NO_MARK);

@@ -114,21 +114,33 @@ static __always_inline void fill_fresh(struct flow *flow, const struct context *
 	flow->head.serial = 0;
 }
 
-/* 1: a flow was born; 0: no embryo fits; -1: there is no room. */
+/* What became of a segment that may be the first of a connection. */
+enum birth {
+	BIRTH_NONE = 0, /* no SYN-ACK fits */
+	BIRTH_BORN,
+	BIRTH_LATER, /* of the connection, but not its first byte */
+	BIRTH_RACED, /* another CPU was faster */
+	BIRTH_FULL,
+};
+
 static __always_inline int promote(struct context *c, u32 rule_set)
 {
-	struct embryo *embryo = bpf_map_lookup_elem(MAP(MAP_EMBRYOS), &c->key);
+	struct embryo *found = bpf_map_lookup_elem(MAP(MAP_EMBRYOS), &c->key);
+	struct embryo embryo;
 	u32 zero = 0;
 	struct flow *fresh;
 
-	if (!embryo || !(c->packet.flags & TCP_ACK) || c->packet.ack != embryo->server ||
-	    c->packet.seq != embryo->client)
-		return 0;
+	if (!found)
+		return BIRTH_NONE;
+	embryo = *found; /* its memory may become another's */
+	if (!(c->packet.flags & TCP_ACK) || c->packet.ack != embryo.server)
+		return BIRTH_NONE;
+	if (c->packet.seq != embryo.client)
+		return after(c->packet.seq, embryo.client) ? BIRTH_LATER : BIRTH_NONE;
 	fresh = bpf_map_lookup_elem(MAP(MAP_FRESH), &zero);
 	if (!fresh)
-		return -1;
-	fill_fresh(fresh, c, embryo, rule_set);
-	bpf_map_delete_elem(MAP(MAP_EMBRYOS), &c->key);
+		return BIRTH_FULL;
+	fill_fresh(fresh, c, &embryo, rule_set);
 	if (c->holds_claim) {
 		/* Another incarnation takes the place of the old by its own birth. */
 		struct flow *old = flow_get(&c->key);
@@ -137,10 +149,29 @@ static __always_inline int promote(struct context *c, u32 rule_set)
 			flow_delete(old, &c->key);
 		c->holds_claim = 0;
 	}
+	/* First the flow, then the embryo: never neither. */
 	if (bpf_map_update_elem(MAP(MAP_FLOWS), &c->key, fresh, 1 /* BPF_NOEXIST */))
-		return -1;
+		return flow_get(&c->key) ? BIRTH_RACED : BIRTH_FULL;
+	bpf_map_delete_elem(MAP(MAP_EMBRYOS), &c->key);
 	count(COUNT_FLOWS_BORN);
-	return 1;
+	return BIRTH_BORN;
+}
+
+/* A segment that no flow knows: born, or on to whoever explains it. */
+static __always_inline int unborn(struct xdp_md *ctx, struct context *c, int birth)
+{
+	switch (birth) {
+	case BIRTH_BORN:
+		jump(ctx, SLOT_FLOW);
+		return missed(c);
+	case BIRTH_LATER:
+		return drop(c, REASON_FUTURE_SEGMENT); /* the first byte comes again */
+	case BIRTH_RACED:
+		return drop(c, REASON_FLOW_BUSY);
+	case BIRTH_FULL:
+		return judge(ctx, c, OUTCOME_RESET_SENDER, REASON_FLOWS_FULL);
+	}
+	return late(ctx, c);
 }
 
 /* The claimed flow's verdict is of another generation, or it was reborn. */
@@ -166,14 +197,14 @@ static __always_inline int revise(struct xdp_md *ctx, struct context *c,
 		return pass(ctx, c);
 	}
 	if (watched(flow->server) & SERVER_REBORN) {
-		int born = promote(c, policy->rule_set);
+		int birth = promote(c, policy->rule_set);
 
-		if (born < 0)
-			return judge(ctx, c, OUTCOME_RESET_SENDER, REASON_FLOWS_FULL);
-		if (born) {
-			jump(ctx, SLOT_FLOW);
-			return missed(c);
-		}
+		if (birth != BIRTH_NONE && birth != BIRTH_LATER)
+			return unborn(ctx, c, birth);
+		/* The old incarnation is over; its state must not judge the new one. */
+		if (c->packet.flags & TCP_RST)
+			return pass(ctx, c);
+		return drop(c, REASON_BAD_NUMBERS);
 	}
 	if (flow->rule_set != policy->rule_set && flow->head.phase == PHASE_HEAD)
 		return judge(ctx, c, OUTCOME_RESET, REASON_STALE_TABLE);
@@ -190,7 +221,6 @@ static __always_inline int stage_header(struct xdp_md *ctx)
 	struct port_policy policy;
 	struct packet *packet;
 	u32 port;
-	int born;
 
 	if (!c)
 		return XDP_DROP;
@@ -206,12 +236,5 @@ static __always_inline int stage_header(struct xdp_md *ctx)
 			return drop(c, REASON_BAD_PACKET);
 		return pass(ctx, c);
 	}
-	born = promote(c, policy.rule_set);
-	if (born > 0) {
-		jump(ctx, SLOT_FLOW);
-		return missed(c);
-	}
-	if (born < 0)
-		return judge(ctx, c, OUTCOME_RESET_SENDER, REASON_FLOWS_FULL);
-	return late(ctx, c);
+	return unborn(ctx, c, promote(c, policy.rule_set));
 }

@@ -129,11 +129,11 @@ static __always_inline int keep_body(struct xdp_md *ctx, struct context *c, stru
 		return drop(c, REASON_UNPROVED_SEGMENT);
 	bytes = copy_part(index, c->head.length > PIECE ? PIECE : c->head.length);
 	if (index + bytes > LARGE_COPY)
-		return drop(c, REASON_COPY_FULL);
+		return drop(c, REASON_UNPROVED_SEGMENT); /* until the server has some of it */
 	if (load_piece(ctx, c, bytes))
 		return drop(c, REASON_BAD_PACKET);
 	if (keep(c, flow, index, bytes))
-		return drop(c, REASON_COPY_FULL);
+		return judge(ctx, c, OUTCOME_RESET, REASON_COPY_FULL);
 	c->copy_end += bytes;
 	c->position += bytes;
 	c->head.length -= bytes;
@@ -191,6 +191,29 @@ static __always_inline void pass_kept_body(struct context *c)
 	c->head.length = 0;
 }
 
+/*
+ * A body that is not all here, behind a request that is not answered yet. An
+ * answer could then be to either, and whether it comes early could not be seen.
+ */
+static __always_inline int must_wait(const struct context *c, const struct flow *flow)
+{
+	int unanswered = c->head.requests &&
+			 (after(c->head.start, c->packet.seq) || c->sent == flow->sent_before);
+
+	return unanswered && c->position + c->head.length > c->packet.length;
+}
+
+/* Pass what stands before the head; the head comes again, as through Envoy: one by one. */
+static __always_inline int wait_for_answer(struct xdp_md *ctx, struct context *c)
+{
+	if (!after(c->head.start, c->packet.seq))
+		return drop(c, REASON_AWAITS_ANSWER);
+	c->position = c->head.start - c->packet.seq;
+	c->copy_end = c->head.start;
+	c->head.phase = PHASE_IDLE;
+	return judge(ctx, c, OUTCOME_CUT, REASON_AWAITS_ANSWER);
+}
+
 /* The head is complete and allowed, or not. */
 static __always_inline int decide(struct xdp_md *ctx, struct context *c, struct flow *flow,
 				  const u32 *words, u32 base)
@@ -199,6 +222,8 @@ static __always_inline int decide(struct xdp_md *ctx, struct context *c, struct 
 
 	if (reason)
 		return deny(ctx, c, reason);
+	if (must_wait(c, flow))
+		return wait_for_answer(ctx, c);
 	c->head.requests++;
 	count(COUNT_REQUESTS_ALLOWED);
 	report(c, flow, VERDICT_ALLOW, REASON_RULE);
@@ -244,13 +269,13 @@ static __always_inline int head(struct xdp_md *ctx, struct context *c, struct fl
 	index = c->copy_end - c->copy_base;
 	bytes = head_bytes(c, index);
 	if (!bytes)
-		return drop(c, REASON_COPY_FULL);
+		return drop(c, REASON_UNPROVED_SEGMENT); /* until the server has some of it */
 	if (load_piece(ctx, c, bytes))
 		return drop(c, REASON_BAD_PACKET);
 	c->note.taken = bytes;
 	c->kept_end = c->copy_end + bytes;
 	if (keep(c, flow, index, bytes))
-		return drop(c, REASON_COPY_FULL);
+		return judge(ctx, c, OUTCOME_RESET, REASON_COPY_FULL);
 	/* From memory: the two ways through keep() become one to the verifier. */
 	bytes = *(volatile u32 *)&c->note.taken;
 	words = tables_get();
@@ -291,7 +316,8 @@ static __always_inline int stage_http(struct xdp_md *ctx)
 	flow = flow_get(&c->key);
 	if (!flow)
 		return drop(c, REASON_INTERNAL);
-	if (!c->runs) {
+	if (!c->begun) {
+		c->begun = 1;
 		c->head = flow->head;
 		c->copy_base = flow->copy_base;
 		c->copy_end = flow->copy_end;

@@ -8,6 +8,8 @@
  * who cut a retransmission elsewhere.
  */
 
+#define PROVE_RUNS 20 /* the rest is left to HTTP: they share the tail calls */
+
 static __always_inline int is_equal(const u8 *copy, const u32 mask, u32 index, const u8 *piece,
 				    u32 bytes)
 {
@@ -65,6 +67,9 @@ static __always_inline int stage_prove(struct xdp_md *ctx)
 		return drop(c, REASON_CHANGED_SEGMENT);
 	c->position += bytes;
 	if (c->position < c->prove_to && before(c->packet.seq + c->position, flow->copy_end)) {
+		c->runs++;
+		if (c->runs >= PROVE_RUNS)
+			return drop(c, REASON_UNPROVED_SEGMENT);
 		jump(ctx, SLOT_PROVE);
 		return missed(c);
 	}

@@ -13,6 +13,9 @@
  * sends: there we only acknowledge).
  */
 
+/* Ethernet, two tags, IPv6 and TCP with all options. */
+#define HEADERS_MOST 128
+
 static __always_inline void remember_reply(u32 endpoint, const struct packet *packet)
 {
 	struct reply_key key = {
@@ -41,17 +44,35 @@ static __always_inline void saw_syn_ack(const struct flow_key *key, const struct
 	bpf_map_update_elem(MAP(MAP_EMBRYOS), (void *)key, &embryo, 0);
 }
 
-/* "HTTP/1.1 1": anything else is not an interim response (RFC 9110 15.2). */
+/*
+ * An interim response (RFC 9110 15.2) and nothing else in the segment: it
+ * begins with "HTTP/1.1 1" and its first empty line is the segment's end.
+ */
+#define INTERIM_MOST 128
+
 static __always_inline int is_interim(struct __sk_buff *skb, const struct packet *packet)
 {
-	u8 start[10];
+	u8 text[INTERIM_MOST];
+	u32 bytes = packet->length, i;
 
-	if (packet->length < sizeof(start) ||
-	    bpf_skb_load_bytes(skb, packet->payload, start, sizeof(start)))
+	if (bytes < 14 || bytes > INTERIM_MOST)
 		return 0;
-	return start[0] == 'H' && start[1] == 'T' && start[2] == 'T' && start[3] == 'P' &&
-	       start[4] == '/' && start[5] == '1' && start[6] == '.' && start[7] == '1' &&
-	       start[8] == ' ' && start[9] == '1';
+	bytes = bounded_size(bytes, INTERIM_MOST);
+	if (bpf_skb_load_bytes(skb, packet->payload, text, bytes))
+		return 0;
+	if (*(u64 *)text != 0x312e312f50545448ULL /* HTTP/1.1 */ || text[8] != ' ' ||
+	    text[9] != '1')
+		return 0;
+#pragma clang loop unroll(disable)
+	for (i = 10; i < INTERIM_MOST - 3; i++) {
+		opaque(i);
+		if (i + 4 > bytes)
+			return 0;
+		if (text[i] == '\r' && text[i + 1] == '\n' && text[i + 2] == '\r' &&
+		    text[i + 3] == '\n')
+			return i + 4 == bytes;
+	}
+	return 0;
 }
 
 static __always_inline void saw_reset(struct flow *flow, const struct flow_key *key, u32 tag)
@@ -86,10 +107,10 @@ static __always_inline void settle(struct flow *flow, const struct flow_key *key
 static __always_inline int is_early(struct __sk_buff *skb, const struct flow *flow,
 				    const struct packet *packet)
 {
-	u32 body_end = flow->expected + (u32)flow->head.length;
+	s64 left = (s64)distance(flow->expected, watched(flow->acked)) + (s64)flow->head.length;
 
-	return flow->head.phase == PHASE_BODY && packet->length &&
-	       before(watched(flow->acked), body_end) && !is_interim(skb, packet);
+	return flow->head.phase == PHASE_BODY && packet->length && left > 0 &&
+	       !is_interim(skb, packet);
 }
 
 static __always_inline void saw_segment(struct __sk_buff *skb, struct flow *flow,
@@ -98,6 +119,9 @@ static __always_inline void saw_segment(struct __sk_buff *skb, struct flow *flow
 	u32 tag = flow->tag, stage = *(volatile u32 *)&flow->stage;
 	u32 end = packet->seq + packet->length + (packet->flags & TCP_FIN ? 1 : 0);
 
+	/* The tag is this flow's only if the memory still is. */
+	if (!same_key(&flow->key, key) || watched(flow->server) & SERVER_REBORN)
+		return;
 	if (packet->flags & TCP_RST) {
 		if (near(packet->seq, watched(flow->sent)))
 			saw_reset(flow, key, tag);
@@ -118,10 +142,11 @@ static __always_inline void saw_segment(struct __sk_buff *skb, struct flow *flow
 			watched_set(&flow->server, tag, SERVER_EARLY);
 		watched_advance(&flow->sent, tag, end);
 	}
+	/* The time first: a sweep must not see a FIN without one. */
+	if (packet->flags & TCP_FIN || watched(flow->server) & SERVER_FIN)
+		flow->server_time = bpf_ktime_get_ns();
 	if (packet->flags & TCP_FIN)
 		watched_set(&flow->server, tag, SERVER_FIN);
-	if (watched(flow->server) & SERVER_FIN)
-		flow->server_time = bpf_ktime_get_ns();
 	settle(flow, key, tag);
 }
 
@@ -136,10 +161,13 @@ static __always_inline int stage_watch(struct __sk_buff *skb)
 
 	if (!endpoint || !(endpoint->flags & ENDPOINT_ENFORCED))
 		return TCX_CONTINUE;
-	kind = parse_packet((void *)(long)skb->data, (void *)(long)skb->data_end, &packet);
-	if (kind == PACKET_REFUSED && packet.reason == REASON_BAD_PACKET && skb->len > 0) {
-		bpf_skb_pull_data(skb, skb->len);
-		kind = parse_packet((void *)(long)skb->data, (void *)(long)skb->data_end, &packet);
+	kind = parse_packet((void *)(long)skb->data, (void *)(long)skb->data_end, skb->len,
+			    &packet);
+	if (kind == PACKET_REFUSED && packet.reason == REASON_BAD_PACKET) {
+		/* Headers that are not in the linear part. */
+		bpf_skb_pull_data(skb, skb->len < HEADERS_MOST ? skb->len : HEADERS_MOST);
+		kind = parse_packet((void *)(long)skb->data, (void *)(long)skb->data_end, skb->len,
+				    &packet);
 	}
 	/* Linux echoes a client's record-route option in its SYN-ACK. */
 	if (kind == PACKET_REFUSED && packet.reason == REASON_IP_OPTIONS)

@@ -78,7 +78,7 @@ int host_parse(const u8 *frame, u32 bytes, struct parsed *parsed)
 	int number;
 
 	memset(&packet, 0xee, sizeof(packet));
-	CAUGHT(number, parsed->kind = parse_packet(frame, frame + bytes, &packet));
+	CAUGHT(number, parsed->kind = parse_packet(frame, frame + bytes, bytes, &packet));
 	memcpy(parsed->source, packet.source.bytes, 16);
 	memcpy(parsed->destination, packet.destination.bytes, 16);
 	parsed->reason = packet.reason;

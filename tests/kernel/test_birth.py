@@ -102,7 +102,7 @@ def test_a_denied_first_packet_is_answered(box: Box) -> None:
     assert b"HTTP/1.1 403" == outcome.segment.payload[:12]
 
 
-@pytest.mark.parametrize(("client", "server"), ((0, 1), (0, -1), (1, 0), (-1, 0), (0, 1 << 31), (1000, 0)))
+@pytest.mark.parametrize(("client", "server"), ((0, 1), (0, -1), (-1, 0), (0, 1 << 31), (-1000, 0)))
 @pytest.mark.parametrize("data", (b"", get()))
 def test_wrong_numbers_make_no_flow(box: Box, client: int, server: int, data: bytes) -> None:
     """A segment with other numbers than the SYN-ACK's makes no flow and is reset with its own."""
@@ -114,6 +114,18 @@ def test_wrong_numbers_make_no_flow(box: Box, client: int, server: int, data: by
     assert is_reset_to(connection, outcome, connection.server + server)
     assert connection.flow is None
     assert {"client_resets": 1} == box.counts
+    assert connection.send(get()).passed
+
+
+@pytest.mark.parametrize("later", (1, 1000))
+def test_a_later_segment_waits_for_the_first(box: Box, later: int) -> None:
+    """A segment of the new connection that is not its first byte is dropped, not reset: it comes again."""
+    connection = box.connection()
+    connection.syn()
+    connection.syn_ack()
+    assert XDP_DROP == connection.raw(get(), sequence=connection.client + later).action
+    assert {"future_segment": 1} == box.reasons
+    assert connection.flow is None
     assert connection.send(get()).passed
 
 
@@ -207,15 +219,15 @@ def test_the_syn_ack_may_come_again_after_the_clients_data(box: Box) -> None:
 
 
 def test_another_incarnation_replaces_only_when_promoted(box: Box) -> None:
-    """A SYN-ACK with other numbers leaves the old flow alone until its own ACK comes; then only it counts."""
+    """A SYN-ACK with other numbers: the old connection is over, and only the new one's own ACK replaces it."""
     old = box.connected()
     new = box.connection(peer_port=old.peer_port, client=700000, server=900000)
     assert old.send(get("/ab")[:3]).passed
     new.syn_ack()
     assert not new.raw(DENIED, acknowledgement=new.server + 1).passed
-    assert old.send(get("/ab")[3:]).passed
+    assert not old.raw(get("/ab")[3:]).passed
     assert new.send().passed
-    assert {"flows_born": 2, "requests_allowed": 1} == {
+    assert {"flows_born": 2, "requests_allowed": None} == {
         name: box.counts.get(name) for name in ("flows_born", "requests_allowed")
     }
     assert b"" == old.send(get()).payload

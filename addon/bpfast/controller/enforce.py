@@ -9,12 +9,14 @@ its device as it is.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from bpfast import abi
 from bpfast.abi import DenyMode, EventMode
 from bpfast.controller.desired import Desired, inspected_ports, install, port_entries
 from bpfast.controller.read import place_of
+from bpfast.controller.sweep import FlowKey, Sweeper
 from bpfast.errors import Failure, LimitExceeded
 from bpfast.kernel.attach import (
     Attachment,
@@ -31,6 +33,9 @@ from bpfast.kernel.state import EndpointConfig, PortEntry, State, new_mark
 from bpfast.log import Event, logger
 from bpfast.policy.rules import RuleSet
 from bpfast.standalone.endpoints import Endpoint
+
+Entries = Mapping[tuple[int, int], PortEntry]
+"""(identity, port) -> what that peer may do there; port 0 is every other port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +55,7 @@ class Policed:
     place: Place
     directory: Path
     mark: int
-    generation: int = 0
-    entries: Mapping[tuple[int, int], PortEntry] = field(default_factory=dict)
+    entries: Entries = field(default_factory=dict)
 
 
 def enforced(wanted: Desired) -> dict[str, tuple[Endpoint, Place]]:
@@ -64,16 +68,60 @@ def enforced(wanted: Desired) -> dict[str, tuple[Endpoint, Place]]:
     return found
 
 
+def _is_of(number: int, key: FlowKey) -> bool:
+    return key.endpoint == number
+
+
+def _inspects(entries: Entries, identity: int, port: int) -> bool:
+    entry = entries.get((identity, port)) or entries.get((identity, 0))
+    return entry is not None and entry.verdict == abi.PortVerdict.INSPECT
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is enforced before and after: entries by endpoint number, identities by address.
+
+    A flow that was not watched for a while says nothing about its connection any
+    more, so flows and embryos go when inspection begins, and when it ends.
+    """
+
+    before: Mapping[int, Entries]
+    after: Mapping[int, Entries]
+    peers_before: Mapping[bytes, int]
+    peers_after: Mapping[bytes, int]
+
+    def becomes_inspected(self, key: FlowKey) -> bool:
+        """Tell whether this connection is inspected only from now on."""
+        return self._after(key) and not self._before(key)
+
+    def is_no_longer_inspected(self, key: FlowKey) -> bool:
+        """Tell whether this connection was inspected until now."""
+        return self._before(key) and not self._after(key)
+
+    def _before(self, key: FlowKey) -> bool:
+        identity = self.peers_before.get(key.peer, abi.IDENTITY_WORLD)
+        return _inspects(self.before.get(key.endpoint, {}), identity, key.port)
+
+    def _after(self, key: FlowKey) -> bool:
+        identity = self.peers_after.get(key.peer, abi.IDENTITY_WORLD)
+        return _inspects(self.after.get(key.endpoint, {}), identity, key.port)
+
+
 class Enforcer:
     """The kernel's side of one ``bpfast run``; ``root`` holds its pins."""
 
-    def __init__(self, programs: Programs, state: State, root: Path, modes: Modes) -> None:
+    def __init__(
+        self, programs: Programs, state: State, sweeper: Sweeper, *, root: Path, modes: Modes
+    ) -> None:
         """Keep what is needed; nothing is written yet."""
         self._programs = programs
         self._state = state
+        self._sweeper = sweeper
         self._root = root
         self._modes = modes
         self._policy_number = max(state.policy_numbers(), default=0)
+        # One count for all endpoints, never taken back: a flow's verdict is as old as it says.
+        self._generation = max(state.read_endpoint(number)[0] for number in range(abi.MAX_ENDPOINTS))
         self._fresh = True
         self.policed: dict[int, Policed] = {}
 
@@ -92,8 +140,9 @@ class Enforcer:
                 detach(directory)
                 continue
             renew(self._programs, number, directory)
-            generation, _policy, mark = self._state.read_endpoint(number)
-            self.policed[number] = Policed(*match, directory, mark or new_mark(), generation)
+            _generation, policy, mark = self._state.read_endpoint(number)
+            entries = self._state.read_policy(policy)
+            self.policed[number] = Policed(*match, directory, mark or new_mark(), entries)
         logger().info(Event.PINS_TAKEN_OVER, directory=str(self._root), endpoints=len(self.policed))
 
     def apply(self, wanted: Desired) -> dict[RuleSet, int]:
@@ -104,12 +153,13 @@ class Enforcer:
                 host_index(place)  # say what is wrong before anything changes
         indices = install(wanted, self._state)
         self._drop_gone(needed)
+        peers = {abi.pack_address(address): number for address, number in wanted.identities.items()}
+        change = self._change(needed, wanted, indices, peers)
+        self._sweeper.forget(change.becomes_inspected)
+        moved = peers != self._state.peers()
         self._state.write_peers(wanted.identities)
-        numbers = set()
-        for endpoint, place in needed.values():
-            number = self._number_of(endpoint) or self._new_number(endpoint, place)
-            entries = port_entries(wanted.lowered.endpoints[endpoint.full_name], indices)
-            numbers.add(self._switch(number, entries))
+        numbers = {self._switch(number, change.after[number], anew=moved) for number in self.policed}
+        self._sweeper.forget(change.is_no_longer_inspected)
         for number, policed in self.policed.items():
             if not policed.directory.exists():
                 attach(self._programs, number, policed.place, policed.directory)
@@ -133,19 +183,37 @@ class Enforcer:
                 complaints.append(f"endpoint {policed.endpoint.full_name!r} is not enforced: {error}")
         return complaints
 
-    def _switch(self, number: int, entries: Mapping[tuple[int, int], PortEntry]) -> int:
-        """Write an endpoint's policy beside the old one and switch; return its policy number."""
+    def _change(
+        self,
+        needed: Mapping[str, tuple[Endpoint, Place]],
+        wanted: Desired,
+        indices: Mapping[RuleSet, int],
+        peers: Mapping[bytes, int],
+    ) -> "Change":
+        """Return what becomes of every endpoint; new ones have their number afterwards."""
+        after = {}
+        for endpoint, place in needed.values():
+            number = self._number_of(endpoint) or self._new_number(endpoint, place)
+            after[number] = port_entries(wanted.lowered.endpoints[endpoint.full_name], indices)
+        before = {number: policed.entries for number, policed in self.policed.items()}
+        return Change(before, after, self._state.peers(), peers)
+
+    def _switch(self, number: int, entries: Entries, *, anew: bool) -> int:
+        """Write an endpoint's policy beside the old one and switch; return its policy number.
+
+        ``anew``: even the same entries are another verdict, peers have moved.
+        """
         policed = self.policed[number]
-        if policed.entries == entries and policed.generation and not self._fresh:
+        if policed.entries == entries and not anew and not self._fresh:
             return self._state.read_endpoint(number)[1]
         self._policy_number += 1
         self._state.write_policy(self._policy_number, entries)
-        policed.generation = policed.generation % 0xFFFFFFFF + 1
+        self._generation += 1
         policed.entries = entries
         config = EndpointConfig(
             enforced=True,
             timing=self._modes.timing,
-            generation=policed.generation,
+            generation=self._generation,
             policy=self._policy_number,
             deny_mode=self._modes.deny,
             event_mode=self._modes.events,
@@ -176,5 +244,6 @@ class Enforcer:
                 continue
             detach(policed.directory)
             self._state.clear_endpoint(number)
+            self._sweeper.forget(partial(_is_of, number))
             del self.policed[number]
             logger().info(Event.DETACHED, endpoint=policed.endpoint.full_name)

@@ -105,12 +105,13 @@ class Runner:
         programs.fill_chain()
         state, ring = State(maps), EventRing(maps)
         modes = Modes(self._options.deny, self._options.events, self._options.timing)
-        enforcer = Enforcer(programs, state, root, modes)
+        sweeper = Sweeper(maps, programs)
+        enforcer = Enforcer(programs, state, sweeper, root=root, modes=modes)
         try:
             if taken_over:
                 enforcer.take_over(wanted)
             self._apply(enforcer, wanted)
-            self._loop(enforcer, ring, Sweeper(maps, programs), seen)
+            self._loop(enforcer, ring, sweeper, seen)
         finally:
             ring.close()
             state.close()

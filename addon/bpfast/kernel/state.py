@@ -182,6 +182,20 @@ class State:
             for key in self._policies.pop(number):
                 syscall.map_delete(self._maps[MapNumber.PORT_POLICIES], key)
 
+    def read_policy(self, number: int) -> dict[tuple[int, int], PortEntry]:
+        """Return the port policies under a number: (identity, port) -> entry."""
+        found = {}
+        for key in self._policies.get(number, ()):
+            value = syscall.map_lookup(self._maps[MapNumber.PORT_POLICIES], key, _PORT_POLICY.size)
+            if value:
+                verdict, rule_set = _PORT_POLICY.unpack(value)
+                found[_PORT_KEY.unpack(key)[1:]] = PortEntry(PortVerdict(verdict), rule_set)
+        return found
+
+    def peers(self) -> dict[bytes, int]:
+        """Return the known peers: ``struct address`` -> identity."""
+        return dict(self._peers)
+
     def policy_numbers(self) -> frozenset[int]:
         """Return the policy numbers that have entries."""
         return frozenset(self._policies)
