@@ -84,6 +84,14 @@ static __always_inline void count(u32 number)
 		*value += 1;
 }
 
+static __always_inline void count_many(u32 number, u64 many)
+{
+	u64 *value = bpf_map_lookup_elem(MAP(MAP_COUNTS), &number);
+
+	if (value)
+		*value += many;
+}
+
 /* The identity of an address; what nobody knows is the world. */
 static __always_inline u32 identity_of(const struct address *address)
 {

@@ -141,15 +141,69 @@ static __always_inline void head_begin(struct head *head, u32 state, u32 start)
  * loop verified once for each byte.
  */
 struct walk_note {
-	u64 stop;  /* not zero: the action that stopped it */
-	u64 seen;  /* head->seen before that action */
-	u64 at;    /* its record */
-	u32 taken; /* bytes consumed, the one that stopped it included */
+	/* In: */
+	u64 slow;     /* not zero: stop at the end of every head */
+	u32 sequence; /* number of the piece's first byte */
+	/* Out: */
+	u32 taken;  /* bytes consumed, the one that stopped it included */
+	u64 stop;   /* not zero: the action that stopped it */
+	u64 seen;   /* head->seen before that action */
+	u64 at;     /* its record */
+	u64 passed; /* heads that were allowed on the way */
+	u64 bytes;  /* where the walk ends; an action that stops it moves it here */
 };
 
 /*
+ * What keeps an ended head from being allowed on the spot, without a branch:
+ * a body, Connection: close, no Host, constraints of the first candidate.
+ */
+static __always_inline u64 walk_obstacles(const struct head *head, const u32 *words, u64 base)
+{
+	u64 at = base + head->candidates;
+	u64 need = words[(at + 2) & TABLE_MASK] | (u64)words[(at + 3) & TABLE_MASK] << 32;
+
+	return head->length | (head->flags & HEAD_CLOSE) | (~head->seen & (1ULL << SEEN_HOST)) |
+	       (need & ~head->set);
+}
+
+/* All ones when `value` is zero, else zero. */
+static __always_inline u64 if_zero(u64 value)
+{
+	u64 negative = -value;
+
+	opaque(negative); /* or the compiler makes a branch of it */
+	return ((value | negative) >> 63) - 1;
+}
+
+/*
+ * An action wants to stop the walk behind `taken` bytes. A head that is plainly
+ * allowed does not: the next one begins (the action leads to the machine's first
+ * state). No branches: the verifier keeps each one for each
+ * byte of a piece, and 8,192 is all that it keeps.
+ */
+static __always_inline void walk_end(struct head *head, const u32 *words, u64 base,
+				     volatile struct walk_note *note, u64 stop, u64 taken)
+{
+	u64 go = if_zero((stop ^ OP_HEAD_END) | note->slow | walk_obstacles(head, words, base));
+
+	opaque(go);
+	note->stop = stop & ~go;
+	note->passed -= go;
+	note->bytes = (note->bytes & go) | (taken & ~go);
+	head->seen &= ~go;
+	head->set &= ~go;
+	head->length &= ~go;
+	head->candidates &= ~go;
+	head->lines &= ~go;
+	head->flags &= ~go;
+	head->start = (head->start & ~go) | ((note->sequence + taken) & go);
+}
+
+/*
  * Walk over at most `bytes` bytes of `piece` (of PIECE bytes). Returns WALK_ON,
- * WALK_HEAD_END or a reason; note->taken is how many bytes were consumed.
+ * WALK_HEAD_END or a reason; note->taken is how many bytes were consumed. Heads
+ * that are plainly allowed are passed on the way, so that pipelined requests
+ * do not cost a run each.
  */
 static __always_inline u32 walk_bytes(struct head *head, const u32 *words, u64 base, u64 rows,
 				      u64 classes, const u8 *piece, u32 bytes,
@@ -159,12 +213,14 @@ static __always_inline u32 walk_bytes(struct head *head, const u32 *words, u64 b
 	u64 state = head->state, i;
 
 	note->stop = 0;
+	note->passed = 0;
+	note->bytes = bytes;
 #pragma clang loop unroll(disable)
 	for (i = 0; i < PIECE; i++) {
 		u64 word, byte;
 
 		opaque(i);
-		if (i >= bytes)
+		if (i >= note->bytes)
 			break;
 		byte = piece[i];
 		word = words[(rows + state + table_bytes[(classes + byte) & TABLE_BYTE_MASK]) &
@@ -177,13 +233,11 @@ static __always_inline u32 walk_bytes(struct head *head, const u32 *words, u64 b
 			note->at = at;
 			note->seen = head->seen;
 			stop = walk_action(head, action, byte);
-			note->stop = stop;
 			/* The same range as on the other way: one state to verify. */
 			word = action->next;
-			if (__builtin_expect(stop != 0, 0)) {
-				i++;
-				break;
-			}
+			/* Unlikely, and without a branch of its own: see walk_end(). */
+			if (__builtin_expect(stop != 0, 0))
+				walk_end(head, words, base, note, stop, i + 1);
 		}
 		state = word;
 	}

@@ -250,6 +250,19 @@ static __always_inline u32 head_bytes(const struct context *c, u32 index)
 	return index + bytes > LARGE_COPY ? 0 : bytes;
 }
 
+/* Heads that the walk has allowed by itself. */
+static __always_inline void took_heads(struct context *c)
+{
+	u32 passed = *(volatile u64 *)&c->note.passed;
+
+	if (!passed)
+		return;
+	c->head.requests += passed;
+	count_many(COUNT_REQUESTS_ALLOWED, passed);
+	if (c->head.start == c->packet.seq + c->position)
+		c->head.phase = PHASE_IDLE; /* the last one ended with the piece */
+}
+
 static __always_inline int head(struct xdp_md *ctx, struct context *c, struct flow *flow,
 				const struct rule_set *rules)
 {
@@ -281,10 +294,13 @@ static __always_inline int head(struct xdp_md *ctx, struct context *c, struct fl
 	words = tables_get();
 	if (!words)
 		return drop(c, REASON_INTERNAL);
+	c->note.sequence = c->packet.seq + c->position;
+	c->note.slow = c->event_mode == EVENTS_ALL; /* each head has its event */
 	result = walk_bytes(&c->head, words, base, rules->rows, rules->classes, c->piece, bytes,
 			    &c->note);
 	c->position += *(volatile u32 *)&c->note.taken;
 	c->copy_end += *(volatile u32 *)&c->note.taken;
+	took_heads(c);
 	if (result == WALK_HEAD_END)
 		return decide(ctx, c, flow, words, base);
 	if (result)

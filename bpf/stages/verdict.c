@@ -103,8 +103,9 @@ static __always_inline u32 deny_request(struct context *c, struct flow *flow,
 	count(COUNT_REQUESTS_DENIED);
 	report(c, flow, VERDICT_DENY, c->reason);
 	if (c->deny_mode == DENY_DROP) {
+		/* Nothing for the client; the server must not wait for it for ever. */
 		leave_open(flow, FLOW_MUTE);
-		return NEXT_DROP;
+		return reset_server(c, flow, segment);
 	}
 	if (c->deny_mode == DENY_RESET)
 		return reset_both(c, flow, segment);

@@ -150,6 +150,7 @@ static u32 feed_piece(const u8 *data, u32 bytes, struct walked *walked)
 	if (bytes > PIECE)
 		bytes = PIECE;
 	memset(&note, 0xee, sizeof(note));
+	note.slow = 1;
 	result =
 		walk_bytes(&head, words, rules.base, rules.rows, rules.classes, data, bytes, &note);
 	walked->taken += note.taken;

@@ -53,6 +53,14 @@ class Desired:
         """The number of HTTP rules in all tables."""
         return sum(len(image.rules) for image in self.images.values())
 
+    def peer_at(self, address: Address) -> Peer:
+        """Return who has an address, as the kernel's map of peers says."""
+        identity = self.identities.get(address)
+        if identity is None:
+            return WORLD
+        names = (Peer.endpoint(endpoint.full_name) for endpoint in self.endpoints)
+        return next((peer for peer in names if identity_of(peer) == identity), HOST)
+
 
 def identity_of(peer: Peer) -> int:
     """Return the number of a peer.

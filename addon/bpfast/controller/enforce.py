@@ -8,7 +8,7 @@ its device as it is.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -47,7 +47,7 @@ class Modes:
     timing: bool
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Policed:
     """An endpoint with programs; ``entries`` are what the kernel enforces for it."""
 
@@ -209,7 +209,7 @@ class Enforcer:
         self._policy_number += 1
         self._state.write_policy(self._policy_number, entries)
         self._generation += 1
-        policed.entries = entries
+        self.policed[number] = replace(policed, entries=entries)
         config = EndpointConfig(
             enforced=True,
             timing=self._modes.timing,
@@ -240,7 +240,7 @@ class Enforcer:
         for number, policed in list(self.policed.items()):
             match = needed.get(policed.endpoint.full_name)
             if match and match[1] == policed.place:
-                policed.endpoint = match[0]
+                self.policed[number] = replace(policed, endpoint=match[0])
                 continue
             detach(policed.directory)
             self._state.clear_endpoint(number)

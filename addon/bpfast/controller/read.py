@@ -7,8 +7,8 @@ from pathlib import Path
 
 from bpfast.automata.syntax import parse
 from bpfast.errors import BadInput, BPFastError, Failure, Fault
-from bpfast.kernel.attach import Place
-from bpfast.kernel.netns import read_interface
+from bpfast.kernel.attach import Place, host_index
+from bpfast.kernel.netns import entered, read_interface
 from bpfast.policy.reader import Policy, read_policies
 from bpfast.standalone.endpoints import Endpoint, check_addresses, with_addresses
 from bpfast.standalone.files import read_endpoints, read_texts
@@ -45,9 +45,13 @@ def read_all_endpoints(path: Path) -> tuple[Endpoint, ...]:
             found.append(endpoint)
             continue
         try:
+            field = "netns"
+            with entered(place.netns):
+                field = "interface"
+            host_index(place)
             interface = read_interface(place.netns, place.interface)
         except Failure as error:
-            faults.append(Fault(str(path), "", f"endpoints[{index}].netns", str(error)))
+            faults.append(Fault(str(path), "", f"endpoints[{index}].{field}", str(error)))
             continue
         found.append(endpoint if endpoint.addresses else with_addresses(endpoint, interface.addresses))
     if faults:

@@ -9,6 +9,7 @@ from typing import TextIO
 from bpfast.abi import Verdict
 from bpfast.controller.desired import Desired
 from bpfast.events.verdict import VerdictEvent, decode
+from bpfast.policy.meaning import Inspect
 from bpfast.policy.rules import RuleSet
 from bpfast.standalone.endpoints import Endpoint
 
@@ -23,7 +24,8 @@ class Reporter:
         self._out = out
         self._err = err
         self._json = as_json
-        self._rules: dict[int, tuple[str, ...]] = {}
+        self._wanted: Desired | None = None
+        self._indices: Mapping[RuleSet, int] = {}
         self._endpoints: Mapping[int, Endpoint] = {}
         self._peers: dict[str, str] = {}
 
@@ -31,7 +33,7 @@ class Reporter:
         self, wanted: Desired, indices: Mapping[RuleSet, int], endpoints: Mapping[int, Endpoint]
     ) -> None:
         """Take the names of rules, endpoints and peers of what is enforced from now on."""
-        self._rules |= {index: wanted.images[rules].rules for rules, index in indices.items()}
+        self._wanted, self._indices = wanted, indices
         self._endpoints = endpoints
         self._peers = {
             str(address): endpoint.full_name
@@ -66,8 +68,6 @@ class Reporter:
     def describe(self, event: VerdictEvent) -> dict[str, object]:
         """Return the fields of design section 10 for one verdict."""
         endpoint = self._endpoints.get(event.endpoint)
-        names = self._rules.get(event.rule_set, ())
-        rule = names[event.rule] if event.rule is not None and event.rule < len(names) else None
         fields: dict[str, object] = {
             "event": "verdict",
             "time": (event.time + _MONOTONIC_TO_WALL) / 1e9,
@@ -80,12 +80,22 @@ class Reporter:
             "path": event.path,
             "host": event.host,
             "verdict": "allow" if event.verdict is Verdict.ALLOW else "deny",
-            "rule": rule,
+            "rule": self._rule(event, endpoint),
             "reason": event.reason.name.lower(),
         }
         if event.nanoseconds:
             fields["ns"] = event.nanoseconds
         return fields
+
+    def _rule(self, event: VerdictEvent, endpoint: Endpoint | None) -> str | None:
+        """Return the rule's name: equal rules of two policies are one table, but each has its own names."""
+        if event.rule is None or endpoint is None or self._wanted is None:
+            return None
+        peer = self._wanted.peer_at(event.peer)
+        verdict = self._wanted.lowered.endpoints[endpoint.full_name].verdict(peer, event.port)
+        if not isinstance(verdict, Inspect) or self._indices.get(verdict.rules) != event.rule_set:
+            return None  # decided under a policy that is gone
+        return self._wanted.images[verdict.rules].rules[event.rule]
 
     def _print(self, fields: Mapping[str, object], text: str) -> None:
         print(json.dumps(fields) if self._json else text, file=self._out, flush=True)

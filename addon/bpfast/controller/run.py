@@ -109,6 +109,7 @@ class Runner:
         enforcer = Enforcer(programs, state, sweeper, root=root, modes=modes)
         try:
             if taken_over:
+                ring.poll(0)  # what was decided while nobody looked is nobody's news
                 enforcer.take_over(wanted)
             self._apply(enforcer, wanted)
             self._loop(enforcer, ring, sweeper, seen)

@@ -21,12 +21,13 @@ from bpfast.controller.desired import Desired, identity_of, install, port_entrie
 from bpfast.errors import BadInput, Fault, Unsupported
 from bpfast.events.verdict import VerdictEvent, decode
 from bpfast.kernel.compiler import compiled
-from bpfast.kernel.frames import ACK, PSH, SYN, Frames
+from bpfast.kernel.frames import ACK, PSH, RST, SYN, Frames
 from bpfast.kernel.state import EndpointConfig
 from bpfast.kernel.trial import MARK_BYTES, XDP_PASS, Trial
 from bpfast.policy.meaning import HOST, WORLD, Allow, Deny, Peer
 
 MOST_BYTES = 1448
+_TCP_FLAGS = 14 + 20 + 13
 _CLIENT, _SERVER = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")
 _CLIENT_START, _SERVER_START = 1_000_000, 5_000_000
 _ENTITIES = {"host": HOST, "world": WORLD}
@@ -138,11 +139,13 @@ class _Stream:
             abi.pack_address(_CLIENT),
             abi.pack_address(_SERVER),
         )
+        self._whole = b""  # the stream: what was sent says what a request is called, however it was cut
         self._bytes = b""
         self._requests: list[Json] = []
 
     def run(self, segments: list[bytes]) -> Json:
         trial, frames = self._trial, self._frames
+        self._whole = b"".join(segments)
         trial.receive(frames.from_client(_CLIENT_START - 1, 0, SYN))
         trial.watch(frames.from_server(_SERVER_START - 1, _CLIENT_START, SYN | ACK))
         trial.receive(frames.from_client(_CLIENT_START, _SERVER_START, ACK))
@@ -169,11 +172,11 @@ class _Stream:
         sequence = _CLIENT_START + len(self._bytes)
         before = self._trial.maps.reasons()
         sent = self._frames.from_client(sequence, _SERVER_START, ACK | PSH, segment)
-        given = self._bytes + segment
+        self._trial.forget_rates()
         action, frame = self._trial.receive(sent)
         events = [decode(raw) for raw in self._trial.events()]
-        self._requests += [self._request(event, given) for event in events]
-        if action != XDP_PASS:
+        self._requests += [self._request(event) for event in events]
+        if action != XDP_PASS or frame[MARK_BYTES + _TCP_FLAGS] & RST:
             if not any(event.verdict is Verdict.DENY for event in events):
                 self._requests.append(self._unreported(before))
             return None
@@ -183,8 +186,8 @@ class _Stream:
         self._trial.watch(self._frames.from_server(_SERVER_START, end, ACK))
         return passed
 
-    def _request(self, event: VerdictEvent, given: bytes) -> Json:
-        method, path = _request_line(given[event.offset :])
+    def _request(self, event: VerdictEvent) -> Json:
+        method, path = _request_line(self._whole[event.offset :])
         names = self._rules.get(event.rule_set, ())
         return {
             "verdict": "allow" if event.verdict is Verdict.ALLOW else "deny",

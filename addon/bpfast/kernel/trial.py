@@ -13,7 +13,7 @@ from typing import Self
 from bpfast import abi
 from bpfast.abi import MapNumber, Slot
 from bpfast.kernel import syscall
-from bpfast.kernel.maps import Maps
+from bpfast.kernel.maps import Maps, possible_cpus
 from bpfast.kernel.program import STAGES, Programs
 from bpfast.kernel.state import EventRing, State
 
@@ -100,6 +100,11 @@ class Trial:
     def flows(self) -> list[bytes]:
         """Return the keys of all flows."""
         return list(syscall.map_keys(self.maps[MapNumber.FLOWS], abi.SIZES["flow_key"]))
+
+    def forget_rates(self) -> None:
+        """Begin the rates of events and resets anew: what is asked for must not be withheld."""
+        size = abi.SIZES["rate"] * possible_cpus()
+        syscall.map_update(self.maps[MapNumber.RATES], _U32.pack(0), bytes(size))
 
     def events(self) -> list[bytes]:
         """Return the raw events so far."""

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The programs, loaded once for the folder (that takes seconds); each test leaves the maps empty."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from bpfast import abi, settings
+from bpfast.abi import MapNumber
+from bpfast.kernel import syscall
+from bpfast.kernel.compiler import compiled
+from bpfast.kernel.trial import Trial
+from tests.controller.scenes import embryos
+
+
+@pytest.fixture(scope="session")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
+    """The programs, compiled and loaded."""
+    with Trial(compiled(settings.bpf_directory(), tmp_path_factory.mktemp("compiled"))) as trial:
+        yield trial
+
+
+@pytest.fixture
+def trial(loaded: Trial) -> Iterator[Trial]:
+    """The programs with empty maps; nothing is attached."""
+    yield loaded
+    for key in loaded.flows():
+        loaded.sweep(key, force=True)
+    for key in embryos(loaded):
+        syscall.map_delete(loaded.maps[MapNumber.EMBRYOS], key)
+    loaded.state.drop_policies(())
+    loaded.state.retire(())
+    loaded.state.write_peers({})
+    for number in range(abi.MAX_ENDPOINTS):
+        loaded.state.clear_endpoint(number)
