@@ -176,20 +176,23 @@ static __always_inline u64 if_zero(u64 value)
 }
 
 /*
- * An action wants to stop the walk behind `taken` bytes. A head that is plainly
- * allowed does not: the next one begins (the action leads to the machine's first
- * state). No branches: the verifier keeps each one for each
- * byte of a piece, and 8,192 is all that it keeps.
+ * Behind an action, `taken` bytes into the piece: `stop` is not zero when it
+ * wants to stop the walk. A head that is plainly allowed does not; the next one
+ * begins, the action leads to the machine's first state. Without a branch: the
+ * verifier would keep each one for each byte of a piece.
  */
 static __always_inline void walk_end(struct head *head, const u32 *words, u64 base,
 				     volatile struct walk_note *note, u64 stop, u64 taken)
 {
-	u64 go = if_zero((stop ^ OP_HEAD_END) | note->slow | walk_obstacles(head, words, base));
+	u64 ends = ~if_zero(stop),
+	    go = if_zero((stop ^ OP_HEAD_END) | note->slow | walk_obstacles(head, words, base));
 
 	opaque(go);
 	note->stop = stop & ~go;
 	note->passed -= go;
-	note->bytes = (note->bytes & go) | (taken & ~go);
+	ends &= ~go;
+	opaque(ends);
+	note->bytes = (note->bytes & ~ends) | (taken & ends);
 	head->seen &= ~go;
 	head->set &= ~go;
 	head->length &= ~go;
@@ -235,11 +238,10 @@ static __always_inline u32 walk_bytes(struct head *head, const u32 *words, u64 b
 			stop = walk_action(head, action, byte);
 			/* The same range as on the other way: one state to verify. */
 			word = action->next;
-			/* Unlikely, and without a branch of its own: see walk_end(). */
-			if (__builtin_expect(stop != 0, 0))
-				walk_end(head, words, base, note, stop, i + 1);
+			walk_end(head, words, base, note, stop, i + 1);
 		}
-		state = word;
+		/* To the verifier, one and the same on both ways. */
+		state = bounded(word, ~TRANSITION_ACTION);
 	}
 	note->taken = i;
 	if (note->stop) {

@@ -40,6 +40,9 @@ static __always_inline int take_payload(struct xdp_md *ctx, struct context *c, s
 		return drop(c, REASON_BAD_NUMBERS);
 	if (packet->length && !after(end, c->acked))
 		return take_old(ctx, c, flow, fin);
+	/* The server's answer has the client begin where it stands. */
+	if (packet->length && before(packet->seq, c->acked))
+		return judge(ctx, c, OUTCOME_BARE_ACK, REASON_OLD_SEGMENT);
 	if (watched(flow->server) & (SERVER_FIN | SERVER_EARLY) && packet->length) {
 		s32 apart = distance(packet->seq, flow->expected);
 
@@ -66,10 +69,8 @@ static __always_inline int take_payload(struct xdp_md *ctx, struct context *c, s
 		c->position = packet->length;
 	c->prove_to = c->position;
 	if (c->position) {
-		/* What the server has is not compared, it has it. */
-		u32 from = later_of(packet->seq, c->acked);
+		u32 from = later_of(packet->seq, flow->copy_base);
 
-		from = later_of(from, flow->copy_base);
 		if (before(from, flow->copy_end) && before(from, packet->seq + c->prove_to)) {
 			c->position = from - packet->seq;
 			jump(ctx, SLOT_PROVE);
@@ -102,6 +103,42 @@ static __always_inline u32 read_server(struct context *c, struct flow *flow)
 	return 0;
 }
 
+/*
+ * A client's reset always passes, the server checks its number. One that the
+ * server may take ends the connection here too: with SYN cookies the client
+ * could open the next one on these numbers without any SYN-ACK.
+ */
+static __always_inline int take_reset(struct xdp_md *ctx, struct context *c, struct flow *flow)
+{
+	s64 ahead = distance(c->packet.seq, flow->expected + flow->client_fin);
+	u64 left = flow->head.phase == PHASE_BODY ? flow->head.length : 0;
+
+	if (!before(c->packet.seq, c->acked) && ahead <= (s64)left) {
+		flow->resets = 1;
+		flow->stage_time = bpf_ktime_get_ns();
+		flow->stage = FLOW_KILLED;
+	}
+	return pass(ctx, c);
+}
+
+/*
+ * A segment without payload. Where its number is not one that the server can be
+ * waiting for, it goes on with one that is: a bare ACK must not open a socket
+ * in the middle of the stream (SYN cookies).
+ */
+static __always_inline int take_ack(struct xdp_md *ctx, struct context *c, struct flow *flow)
+{
+	if (before(c->packet.seq, c->acked - 1))
+		return judge(ctx, c, OUTCOME_BARE_ACK, REASON_OLD_SEGMENT);
+	if (after(c->packet.seq, flow->expected + flow->client_fin))
+		return judge(ctx, c, OUTCOME_BARE_ACK, REASON_FUTURE_SEGMENT);
+	if (flow_is_over(flow)) {
+		flow_end(flow, &c->key, flow->expected + 1, c->sent, 0);
+		c->holds_claim = 0;
+	}
+	return pass(ctx, c);
+}
+
 static __always_inline int claimed(struct xdp_md *ctx, struct context *c, struct flow *flow)
 {
 	struct packet *packet = &c->packet;
@@ -122,9 +159,9 @@ static __always_inline int claimed(struct xdp_md *ctx, struct context *c, struct
 		return drop(c, REASON_AFTER_ANSWER);
 	if (flow->stage != FLOW_OPEN)
 		return judge(ctx, c, OUTCOME_STAND_IN, REASON_AFTER_ANSWER);
-	if (packet->flags & TCP_RST)
-		return pass(ctx, c); /* the server checks its numbers */
 	unseen = read_server(c, flow);
+	if (packet->flags & TCP_RST)
+		return take_reset(ctx, c, flow);
 	if (unseen)
 		return judge(ctx, c, OUTCOME_RESET, unseen);
 	/* Blind packets: what has wrong numbers is nobody's fault but the sender's. */
@@ -136,11 +173,7 @@ static __always_inline int claimed(struct xdp_md *ctx, struct context *c, struct
 	c->requests_before = flow->head.requests;
 	if (packet->length || packet->flags & TCP_FIN)
 		return take_payload(ctx, c, flow);
-	if (flow_is_over(flow)) {
-		flow_end(flow, &c->key, flow->expected + 1, c->sent, 0);
-		c->holds_claim = 0;
-	}
-	return pass(ctx, c);
+	return take_ack(ctx, c, flow);
 }
 
 static __always_inline int stage_flow(struct xdp_md *ctx)

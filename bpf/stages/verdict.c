@@ -172,11 +172,14 @@ static __always_inline u32 stand_in(struct context *c, struct flow *flow, struct
 	return NEXT_SEND;
 }
 
-static __always_inline u32 bare_ack(struct context *c, struct segment *segment)
+static __always_inline u32 bare_ack(struct context *c, const struct flow *flow,
+				    struct segment *segment)
 {
 	struct packet *packet = &c->packet;
 
-	if (packet->flags & TCP_FIN)
+	if (c->reason == REASON_FUTURE_SEGMENT)
+		to_server(segment, flow->expected + flow->client_fin, packet->ack, TCP_ACK);
+	else if (packet->flags & TCP_FIN && !after(packet->seq + packet->length, c->acked))
 		to_server(segment, packet->seq + packet->length, packet->ack, TCP_FIN | TCP_ACK);
 	else
 		to_server(segment, c->acked - 1, packet->ack, TCP_ACK);
@@ -220,7 +223,7 @@ static __always_inline u32 choose(struct context *c, struct flow *flow, struct s
 		flow->expected = later_of(flow->expected, c->packet.seq + c->position);
 		return NEXT_CUT;
 	case OUTCOME_BARE_ACK:
-		return bare_ack(c, segment);
+		return bare_ack(c, flow, segment);
 	}
 	return NEXT_DROP;
 }

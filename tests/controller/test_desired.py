@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The meaning of policies as numbers: identities, port policies, tables."""
 
+import hashlib
+
 import pytest
 
 from bpfast import abi
@@ -30,8 +32,8 @@ OTHER = RuleSet((HttpRule("two", path="/two"),))
 def test_identities_are_the_same_in_the_next_process() -> None:
     """Numbers are made from names alone: SHA-256's first four bytes, host and world have their own."""
     assert (1, abi.IDENTITY_WORLD) == (identity_of(HOST), identity_of(WORLD))
-    assert 0xCE8EDD97 == identity_of(Peer.endpoint("default/client"))
-    assert 0x9C5D4C9B == identity_of(Peer.endpoint("default/web"))
+    assert 1749340304 == identity_of(Peer.endpoint("default/client"))
+    assert 2192813545 == identity_of(Peer.endpoint("default/web"))
 
 
 def test_an_endpoints_identity_is_none_of_the_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +46,7 @@ def test_an_endpoints_identity_is_none_of_the_reserved(monkeypatch: pytest.Monke
             """Return the zeros."""
             return bytes(32)
 
-    monkeypatch.setattr(desired.hashlib, "sha256", lambda _data: Zeros())
+    monkeypatch.setattr(hashlib, "sha256", lambda _data: Zeros())
     assert 256 == identity_of(Peer.endpoint("default/client"))
 
 
@@ -95,7 +97,7 @@ def test_port_entries_do_not_change_by_themselves() -> None:
     made = []
     for _ in range(2):
         found = wanted(INSPECT, policy("web", port=443))
-        indices = {rules: 3 for rules in found.images}
+        indices = dict.fromkeys(found.images, 3)
         made.append(port_entries(found.lowered.endpoints[WEB.full_name], indices))
     assert made[0] == made[1]
     assert made[0]

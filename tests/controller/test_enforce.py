@@ -21,6 +21,7 @@ from bpfast.kernel.program import Programs
 from bpfast.kernel.state import PortEntry
 from bpfast.kernel.trial import Trial
 from bpfast.policy.meaning import Peer
+from bpfast.standalone.endpoints import Endpoint
 from tests.controller.scenes import (
     ALLOW,
     API,
@@ -29,7 +30,6 @@ from tests.controller.scenes import (
     INSPECT,
     STRANGER_ADDRESS,
     WEB,
-    Endpoint,
     embryos,
     half_open,
     opened,

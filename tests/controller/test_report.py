@@ -12,7 +12,16 @@ import pytest
 from bpfast import abi
 from bpfast.abi import Reason, Verdict
 from bpfast.controller.report import Reporter
-from tests.controller.scenes import CLIENT_ADDRESS, INSPECT, STRANGER_ADDRESS, WEB, wanted
+from tests.controller.scenes import (
+    API,
+    CLIENT_ADDRESS,
+    GET_PUBLIC,
+    INSPECT,
+    STRANGER_ADDRESS,
+    WEB,
+    policy,
+    wanted,
+)
 
 HEAD = b"GET /public?x=%41 HTTP/1.1\r\nHost: shop\r\n\r\n"
 RULE_SET = 4
@@ -156,11 +165,19 @@ def test_nanoseconds_only_with_timing(as_json: Printed) -> None:
     assert 1234 == fields["ns"]
 
 
-@pytest.mark.parametrize(("rule", "rule_set"), ((1, RULE_SET), (0, RULE_SET + 1)))
-def test_a_rule_that_nobody_knows_has_no_name(as_json: Printed, rule: int, rule_set: int) -> None:
+def test_a_rule_that_nobody_knows_has_no_name(as_json: Printed) -> None:
     """A verdict of a table that is not known is reported all the same."""
-    as_json.reporter.verdicts([event(rule=rule, rule_set=rule_set)])
+    as_json.reporter.verdicts([event(rule_set=RULE_SET + 1)])
     assert None is as_json.fields()["rule"]
+
+
+def test_equal_rules_of_two_policies_keep_their_names(as_json: Printed) -> None:
+    """One table may serve two endpoints: each verdict names the rule of its own endpoint's policy."""
+    found = wanted(INSPECT, policy("api", GET_PUBLIC))
+    as_json.reporter.learn(found, dict.fromkeys(found.images, RULE_SET), {1: WEB, 2: API})
+    as_json.reporter.verdicts([event(), event(endpoint=2)])
+    names = [json.loads(line)["rule"] for line in as_json.lines]
+    assert [RULE_NAME, RULE_NAME.replace("web", "api")] == names
 
 
 def test_an_endpoint_that_nobody_knows_is_a_number(as_json: Printed) -> None:

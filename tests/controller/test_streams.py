@@ -69,7 +69,9 @@ def test_what_is_no_stream_is_refused(line: str, error: str) -> None:
     assert SHAPE + error == fault_of(line)
 
 
-@pytest.mark.parametrize("line", ('{"id": 1, "segments": [5]}', '["id", "segments"]', '{"id": 1, "segments": [null]}'))
+@pytest.mark.parametrize(
+    "line", ('{"id": 1, "segments": [5]}', '["id", "segments"]', '{"id": 1, "segments": [null]}')
+)
 def test_wrong_types_are_refused(line: str) -> None:
     """What is neither text nor an object in its place is refused, not read as something else."""
     assert fault_of(line).startswith(SHAPE)

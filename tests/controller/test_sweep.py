@@ -75,20 +75,21 @@ def connection(*, dual_stack: bool) -> Iterator[tuple[int, int]]:
         socket.create_connection(("127.0.0.1", server.getsockname()[1])) as client,
         server.accept()[0] as accepted,
     ):
-        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # reset: no TIME_WAIT
+        # It ends by a reset: no TIME_WAIT.
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         yield client.getsockname()[1], server.getsockname()[1]
 
 
-@pytest.mark.parametrize("dual_stack", (False, True), ids=("0.0.0.0", "[::]"))
+@pytest.mark.parametrize("dual_stack", (False, True), ids=("IPv4", "dual stack"))
 def test_a_servers_connections_are_read(*, dual_stack: bool) -> None:
-    """An IPv4 connection stands in one of the two tables, from the server's side, and it stands there once."""
+    """An IPv4 connection stands once in one of the two tables, as seen from the server."""
     with connection(dual_stack=dual_stack) as (peer_port, port):
         found = [one for file in sweep._SOCKETS for one in sweep._parse(file.read_text())]
     assert 1 == found.count((peer_port, port, MAPPED, MAPPED))
 
 
 @pytest.mark.privileged
-@pytest.mark.parametrize("dual_stack", (False, True), ids=("0.0.0.0", "[::]"))
+@pytest.mark.parametrize("dual_stack", (False, True), ids=("IPv4", "dual stack"))
 def test_a_namespace_is_asked_for_both_tables(*, dual_stack: bool) -> None:
     """The connection is among the sockets of its namespace, and gone from them when it is gone."""
     with connection(dual_stack=dual_stack) as (peer_port, port):
@@ -126,7 +127,7 @@ def inspect(trial: Trial, port: int) -> Sweeper:
 
 
 @pytest.mark.privileged
-@pytest.mark.parametrize("dual_stack", (False, True), ids=("0.0.0.0", "[::]"))
+@pytest.mark.parametrize("dual_stack", (False, True), ids=("IPv4", "dual stack"))
 def test_a_flow_with_a_socket_stays(trial: Trial, *, dual_stack: bool) -> None:
     """A flow outlives any number of sweeps as long as its socket does, and goes in the second after that."""
     with connection(dual_stack=dual_stack) as (peer_port, port):

@@ -188,14 +188,24 @@ def test_a_reset_with_far_numbers_deletes_nothing(box: Box, offset: int) -> None
 
 
 @pytest.mark.parametrize("flags", (RST, RST | ACK))
-def test_the_clients_reset_passes_and_the_flow_stays(box: Box, flags: int) -> None:
-    """A client's RST goes to the server, which checks it; the flow is not given up for it."""
+def test_a_clients_reset_with_another_number_changes_nothing(box: Box, flags: int) -> None:
+    """A RST always goes to the server, which checks it; one that the server cannot take leaves the flow alone."""
+    connection = box.connected()
+    assert connection.send(get()[:9]).passed
+    assert connection.raw(flags=flags, sequence=connection.client + 77).passed
+    assert connection.raw(flags=flags, sequence=connection.first - 1).passed
+    assert connection.send(get()[9:]).passed
+
+
+@pytest.mark.parametrize("flags", (RST, RST | ACK))
+def test_a_clients_reset_that_the_server_takes_ends_the_flow(box: Box, flags: int) -> None:
+    """The server's socket is gone with it: nothing passes any more, a bare ACK neither (SYN cookies)."""
     connection = box.connected()
     assert connection.send(get()[:9]).passed
     assert connection.raw(flags=flags).passed
-    assert connection.raw(flags=flags, sequence=connection.client + 77).passed
-    assert connection.flow is not None
-    assert connection.send(get()[9:]).passed
+    assert connection.raw().resets_client
+    assert not connection.raw().passed
+    assert b"" == connection.send(get()[9:]).payload
 
 
 def test_payload_after_the_servers_fin_is_acknowledged_and_thrown_away(box: Box) -> None:

@@ -128,7 +128,7 @@ def test_an_interim_status_alone_is_not_final(box: Box) -> None:
     ((FAR, "bad_numbers"), (1 << 17, "bad_numbers"), (-(1 << 17), "old_segment"), (-FAR, "old_segment")),
 )
 def test_far_payload_does_not_drain_what_the_server_has_closed(box: Box, offset: int, reason: str) -> None:
-    """After the server's FIN a blind byte far from the client's numbers passes nowhere and changes nothing."""
+    """After the server's FIN a blind byte far from the client's numbers never passes and changes nothing."""
     connection = box.connected()
     connection.exchange()
     connection.serve(flags=FIN | ACK)
