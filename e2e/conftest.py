@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from e2e.bpfast import BPFast, endpoint, pin_directory, write_endpoints
+from e2e.scene import Scene
 from e2e.servers import Nginx
 from e2e.topology import Pod, Topology
 
@@ -76,6 +77,27 @@ def police(topology: Topology, pins: Path, tmp_path: Path) -> Iterator[Police]:
             return stack.enter_context(run)
 
         yield start
+
+
+@pytest.fixture(scope="module")
+def module_pins() -> Iterator[Path]:
+    """A directory for pins that lasts for all tests of a module."""
+    with pin_directory() as directory:
+        yield directory
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory, module_pins: Path) -> Iterator[Scene]:
+    """The pods ``client``, ``server`` and ``other`` for all tests of a module."""
+    with Topology("client", "server", "other") as topology:
+        yield Scene(topology, tmp_path_factory.mktemp("scene"), module_pins)
+
+
+@pytest.fixture(scope="module")
+def web(scene: Scene) -> Iterator[Nginx]:
+    """A running nginx in the pod ``server`` for all tests of a module."""
+    with Nginx(scene.server) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

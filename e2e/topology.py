@@ -152,18 +152,27 @@ class Topology:
     def _add_pod(self, stack: contextlib.ExitStack, name: str, number: int) -> Pod:
         namespace = self._namespace(stack, name)
         pod = Pod(name, namespace, self.host, f"10.88.0.{number}", f"fd88::{number}")
-        veth = pod.host_interface
         namespace.sysctl(net__ipv6__conf__default__accept_dad=0)
+        self._link(pod)
+        return pod
+
+    def link_anew(self, pod: Pod) -> None:
+        """Replace a pod's veth pair by another one with the same names and addresses."""
+        self.host.run("ip", "link", "delete", pod.host_interface)
+        self._link(pod)
+
+    def _link(self, pod: Pod) -> None:
+        veth = pod.host_interface
         _batch(
             self.host,
-            f"link add {veth} type veth peer name eth0 netns {namespace.name}",
+            f"link add {veth} type veth peer name eth0 netns {pod.namespace.name}",
             f"link set {veth} up",
             f"-6 addr add {GATEWAY6}/64 dev {veth} nodad",
             f"route add {pod.address}/32 dev {veth} scope link src {GATEWAY}",
             f"-6 route add {pod.address6}/128 dev {veth}",
         )
         _batch(
-            namespace,
+            pod.namespace,
             "link set eth0 up",
             f"addr add {pod.address}/32 dev eth0",
             f"-6 addr add {pod.address6}/128 dev eth0 nodad",
@@ -171,7 +180,6 @@ class Topology:
             f"route add default via {GATEWAY}",
             f"-6 route add default via {GATEWAY6} dev eth0",
         )
-        return pod
 
 
 def mac_address(namespace: Namespace, interface: str) -> str:
