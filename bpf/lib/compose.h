@@ -215,28 +215,49 @@ static __always_inline int compose(struct xdp_md *ctx, struct context *c,
 	return 0;
 }
 
-/* The sum of `bytes` payload bytes; only below CUT_SUM_MOST, else -1. */
+/*
+ * The sum of `bytes` payload bytes, or -1 beyond CUT_SUM_MOST: frames with a
+ * whole checksum are no longer than a jumbo frame, others carry a partial one.
+ */
 #define CUT_SUM_CHUNK 512
-#define CUT_SUM_MOST 2048
-_Static_assert(CUT_SUM_MOST <= PIECE, "summed in the piece");
+#define CUT_SUM_PIECES 5
+#define CUT_SUM_MOST (CUT_SUM_PIECES * PIECE)
 
-static __always_inline s64 payload_sum(struct xdp_md *ctx, struct context *c, u32 bytes)
+static __always_inline s64 piece_sum(struct xdp_md *ctx, struct context *c, u32 from, u32 bytes)
 {
 	u64 sum = 0;
 	u32 i;
 
-	if (!bytes || bytes > CUT_SUM_MOST)
-		return -1;
-	bytes = bounded_size(bytes, CUT_SUM_MOST);
 #pragma clang loop unroll(disable)
-	for (i = 0; i < CUT_SUM_MOST / 8; i++)
+	for (i = 0; i < PIECE / 8; i++)
 		((volatile u64 *)c->piece)[i] = 0; /* or the compiler calls memset() */
-	if (bpf_xdp_load_bytes(ctx, c->packet.payload, c->piece, bytes))
+	bytes = bounded_size(bytes > PIECE ? PIECE : bytes, PIECE);
+	if (bpf_xdp_load_bytes(ctx, c->packet.payload + from, c->piece, bytes))
 		return -1;
 #pragma clang loop unroll(full)
-	for (i = 0; i < CUT_SUM_MOST / CUT_SUM_CHUNK; i++)
+	for (i = 0; i < PIECE / CUT_SUM_CHUNK; i++)
 		sum += (u32)bpf_csum_diff(0, 0, (void *)&c->piece[i * CUT_SUM_CHUNK], CUT_SUM_CHUNK,
 					  0);
+	return sum;
+}
+
+static __always_inline s64 payload_sum(struct xdp_md *ctx, struct context *c, u32 bytes)
+{
+	s64 sum = 0, part;
+	u32 from;
+
+	if (bytes > CUT_SUM_MOST)
+		return -1;
+#pragma clang loop unroll(disable)
+	for (from = 0; from < CUT_SUM_MOST; from += PIECE) {
+		opaque(from);
+		if (from >= bytes)
+			break;
+		part = piece_sum(ctx, c, from, bytes - from);
+		if (part < 0)
+			return -1;
+		sum += part;
+	}
 	return sum;
 }
 

@@ -218,14 +218,22 @@ static __always_inline u32 choose(struct context *c, struct flow *flow, struct s
 	case OUTCOME_STAND_IN:
 		return stand_in(c, flow, segment);
 	case OUTCOME_CUT:
-		/* A copy's bytes behind the cut are not in [copy_base, copy_end). */
-		flow_commit(flow, c);
-		flow->expected = later_of(flow->expected, c->packet.seq + c->position);
 		return NEXT_CUT;
 	case OUTCOME_BARE_ACK:
 		return bare_ack(c, flow, segment);
 	}
 	return NEXT_DROP;
+}
+
+/* What is left of the segment passes and changes the flow; or nothing does. */
+static __always_inline int pass_cut(struct xdp_md *ctx, struct context *c, struct flow *flow)
+{
+	if (!flow || cut(ctx, c))
+		return drop(c, REASON_BAD_PACKET);
+	/* A copy's bytes behind the cut are not in [copy_base, copy_end). */
+	flow_commit(flow, c);
+	flow->expected = later_of(flow->expected, c->packet.seq + c->position);
+	return pass(ctx, c);
 }
 
 static __always_inline int stage_verdict(struct xdp_md *ctx)
@@ -246,7 +254,7 @@ static __always_inline int stage_verdict(struct xdp_md *ctx)
 		return drop(c, c->reason);
 	count_reason(c->reason);
 	if (next == NEXT_CUT)
-		return cut(ctx, c) ? drop(c, REASON_BAD_PACKET) : pass(ctx, c);
+		return pass_cut(ctx, c, flow);
 	if (compose(ctx, c, &segment)) {
 		/* No room to grow the packet into an answer: shrink it into a reset. */
 		if (!flow || !c->holds_claim || segment.text == NO_TEXT)

@@ -58,7 +58,6 @@ SHAPE = "<stdin>:3: not a JSON line {'id', 'segments': [base64, ...]}: "
         ("{", "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
         ("5", "'int' object is not iterable"),
         ("null", "'NoneType' object is not iterable"),
-        ('{"id": 1, "segments": 5}', "'int' object is not iterable"),
         ('{"id": 1, "segments": ["R0V"]}', "Incorrect padding"),
         ('{"id": 1, "segments": ["R0 U"]}', "Only base64 data is allowed"),
         ('{"id": 1, "segments": ["\u00e9"]}', "string argument should contain only ASCII characters"),
@@ -67,6 +66,19 @@ SHAPE = "<stdin>:3: not a JSON line {'id', 'segments': [base64, ...]}: "
 def test_what_is_no_stream_is_refused(line: str, error: str) -> None:
     """A line that is no stream is refused with its number, the shape that is needed and the reason."""
     assert SHAPE + error == fault_of(line)
+
+
+@pytest.mark.parametrize("segments", ('""', "5", '{"R0VU": 5}', "null"))
+def test_segments_are_a_list(segments: str) -> None:
+    """Nothing but a list is taken for segments: a text or an object would be read as something else."""
+    line = f'{{"id": 1, "segments": {segments}}}'
+
+    assert "'segments' is a list of base64 texts" in fault_of(line)
+
+
+def test_json_that_is_nested_too_deeply_is_refused() -> None:
+    """What makes the JSON reader give up is bad input like any other."""
+    assert fault_of("[" * 100_000).startswith(SHAPE)
 
 
 @pytest.mark.parametrize(

@@ -219,7 +219,7 @@ def test_the_syn_ack_may_come_again_after_the_clients_data(box: Box) -> None:
 
 
 def test_another_incarnation_replaces_only_when_promoted(box: Box) -> None:
-    """A SYN-ACK with other numbers: the old connection is over, and only the new one's own ACK replaces it."""
+    """After a SYN-ACK with other numbers nothing old passes, and the new one's own ACK replaces it."""
     old = box.connected()
     new = box.connection(peer_port=old.peer_port, client=700000, server=900000)
     assert old.send(get("/ab")[:3]).passed

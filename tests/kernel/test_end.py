@@ -189,7 +189,7 @@ def test_a_reset_with_far_numbers_deletes_nothing(box: Box, offset: int) -> None
 
 @pytest.mark.parametrize("flags", (RST, RST | ACK))
 def test_a_clients_reset_with_another_number_changes_nothing(box: Box, flags: int) -> None:
-    """A RST always goes to the server, which checks it; one that the server cannot take leaves the flow alone."""
+    """A RST always goes to the server; one that the server cannot take leaves the flow alone."""
     connection = box.connected()
     assert connection.send(get()[:9]).passed
     assert connection.raw(flags=flags, sequence=connection.client + 77).passed

@@ -275,7 +275,7 @@ def test_a_straddling_segment_with_other_old_bytes_is_dropped(box: Box) -> None:
 
 @pytest.mark.parametrize("new", (get("/ab"), DENIED))
 def test_a_segment_over_acknowledged_and_new_bytes_goes_on_as_a_bare_ack(box: Box, new: bytes) -> None:
-    """Bytes below the server's ACK never pass, nor what follows them: the server's ACK says where to begin."""
+    """Bytes below the server's ACK never pass, nor what follows: that ACK says where to begin."""
     connection = box.connected()
     connection.exchange(ALLOWED)
     outcome = connection.at(len(ALLOWED) - 7, ALLOWED[-7:] + new)

@@ -338,3 +338,14 @@ def test_fragments_of_datagrams_over_ipv6(box: Box) -> None:
     assert box.receive(fragment6(0, bytes((135, 0)) + bytes(30), ICMP6)).passed
     assert XDP_DROP == box.receive(fragment6(0, bytes((128, 0)) + bytes(30), ICMP6)).action
     assert XDP_DROP == box.receive(fragment6(9, bytes(64), 6)).action
+
+
+@pytest.mark.parametrize("padding", (2000, 2100))
+def test_a_long_segment_is_cut_with_right_checksums(box: Box, padding: int) -> None:
+    """More payload than one piece is summed, too: a jumbo frame is cut like any other."""
+    connection = box.connected()
+    first = get("/public", f"Cookie: {'c' * padding}")
+    outcome = connection.raw(first + post(100) + b"x" * 10)
+
+    assert first == outcome.payload
+    assert checksums_right(outcome.frame)

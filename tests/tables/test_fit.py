@@ -13,6 +13,7 @@ class Scale:
     """Weighs lists of numbers and counts how often it was too heavy."""
 
     def __init__(self, limit: int) -> None:
+        """Take what the scale can bear."""
         self.limit = limit
         self.failures = 0
 

@@ -146,28 +146,48 @@ class Enforcer:
         logger().info(Event.PINS_TAKEN_OVER, directory=str(self._root), endpoints=len(self.policed))
 
     def apply(self, wanted: Desired) -> dict[RuleSet, int]:
-        """Enforce ``wanted``; return the index of each of its rule sets."""
+        """Enforce ``wanted``; return the index of each of its rule sets.
+
+        New endpoints come first: where one cannot be attached, nothing else has
+        changed yet.
+        """
         needed = enforced(wanted)
-        for endpoint, place in needed.values():
-            if self._number_of(endpoint) is None:
-                host_index(place)  # say what is wrong before anything changes
+        new = {name: found for name, found in needed.items() if not self._is_policed(*found)}
+        for _endpoint, place in new.values():
+            host_index(place)  # say what is wrong before anything changes
         indices = install(wanted, self._state)
+        for endpoint, place in new.values():
+            self._begin(endpoint, place, port_entries(wanted.lowered.endpoints[endpoint.full_name], indices))
         self._drop_gone(needed)
         peers = {abi.pack_address(address): number for address, number in wanted.identities.items()}
-        change = self._change(needed, wanted, indices, peers)
+        change = self._change(wanted, indices, peers)
         self._sweeper.forget(change.becomes_inspected)
         moved = peers != self._state.peers()
         self._state.write_peers(wanted.identities)
         numbers = {self._switch(number, change.after[number], anew=moved) for number in self.policed}
         self._sweeper.forget(change.is_no_longer_inspected)
-        for number, policed in self.policed.items():
-            if not policed.directory.exists():
-                attach(self._programs, number, policed.place, policed.directory)
-                logger().info(Event.ATTACHED, endpoint=policed.endpoint.full_name, hook="xdp")
         self._state.drop_policies(numbers)
         self._state.retire(indices.values())
         self._fresh = False
         return indices
+
+    def _is_policed(self, endpoint: Endpoint, place: Place) -> bool:
+        number = self._number_of(endpoint)
+        return number is not None and self.policed[number].place == place
+
+    def _begin(self, endpoint: Endpoint, place: Place, entries: Entries) -> None:
+        """Attach an endpoint that had no programs, its policy before them; all or nothing."""
+        old = self._number_of(endpoint)
+        if old is not None:
+            self._end(old)  # it lives in another namespace now
+        number = self._new_number(endpoint, place)
+        try:
+            self._switch(number, entries, anew=True)
+            attach(self._programs, number, place, self.policed[number].directory)
+        except BaseException:
+            self._end(number)
+            raise
+        logger().info(Event.ATTACHED, endpoint=endpoint.full_name, hook="xdp")
 
     def check(self) -> list[str]:
         """Attach anew where an interface was made anew; return what is not enforced and why."""
@@ -185,16 +205,15 @@ class Enforcer:
 
     def _change(
         self,
-        needed: Mapping[str, tuple[Endpoint, Place]],
         wanted: Desired,
         indices: Mapping[RuleSet, int],
         peers: Mapping[bytes, int],
     ) -> "Change":
-        """Return what becomes of every endpoint; new ones have their number afterwards."""
-        after = {}
-        for endpoint, place in needed.values():
-            number = self._number_of(endpoint) or self._new_number(endpoint, place)
-            after[number] = port_entries(wanted.lowered.endpoints[endpoint.full_name], indices)
+        """Return what becomes of every endpoint that has programs."""
+        after = {
+            number: port_entries(wanted.lowered.endpoints[policed.endpoint.full_name], indices)
+            for number, policed in self.policed.items()
+        }
         before = {number: policed.entries for number, policed in self.policed.items()}
         return Change(before, after, self._state.peers(), peers)
 
@@ -242,8 +261,12 @@ class Enforcer:
             if match and match[1] == policed.place:
                 self.policed[number] = replace(policed, endpoint=match[0])
                 continue
-            detach(policed.directory)
-            self._state.clear_endpoint(number)
-            self._sweeper.forget(partial(_is_of, number))
-            del self.policed[number]
-            logger().info(Event.DETACHED, endpoint=policed.endpoint.full_name)
+            self._end(number)
+
+    def _end(self, number: int) -> None:
+        """Take an endpoint's programs off, and forget its connections."""
+        policed = self.policed.pop(number)
+        detach(policed.directory)
+        self._state.clear_endpoint(number)
+        self._sweeper.forget(partial(_is_of, number))
+        logger().info(Event.DETACHED, endpoint=policed.endpoint.full_name)

@@ -95,7 +95,8 @@ class Reporter:
         verdict = self._wanted.lowered.endpoints[endpoint.full_name].verdict(peer, event.port)
         if not isinstance(verdict, Inspect) or self._indices.get(verdict.rules) != event.rule_set:
             return None  # decided under a policy that is gone
-        return self._wanted.images[verdict.rules].rules[event.rule]
+        names = self._wanted.images[verdict.rules].rules
+        return names[event.rule] if event.rule < len(names) else None
 
     def _print(self, fields: Mapping[str, object], text: str) -> None:
         print(json.dumps(fields) if self._json else text, file=self._out, flush=True)

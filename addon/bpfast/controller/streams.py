@@ -232,8 +232,11 @@ def read_stream(line: str, number: int) -> tuple[object, list[bytes]]:
         if set(value) != {"id", "segments"}:
             message = f"an object with the keys 'id' and 'segments' is needed, not {sorted(value)!r}"
             raise BadInput([Fault(source, "", "", message)])
+        if not isinstance(value["segments"], list):
+            message = f"'segments' is a list of base64 texts, not {value['segments']!r}"
+            raise BadInput([Fault(source, "", "", message)])
         return value["id"], [base64.b64decode(part, validate=True) for part in value["segments"]]
-    except (ValueError, TypeError, binascii.Error) as error:
+    except (ValueError, TypeError, binascii.Error, RecursionError) as error:
         message = f"not a JSON line {{'id', 'segments': [base64, ...]}}: {error}"
         raise BadInput([Fault(source, "", "", message)]) from error
 
