@@ -3,7 +3,7 @@
 # The targets that people and CI call. Interpreters are always named by path: another python3 may come first.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo bench clean
+.PHONY: help setup lint check test demo bench clean
 
 VENV := .venv/bin
 # tests/, e2e/ and bench/ are packages; those that hold no Python yet are left out.
@@ -13,24 +13,26 @@ C_SOURCES = $(shell find bpf -name '*.[ch]')
 help:
 	@echo 'make setup   install everything that is needed (root; Debian bookworm); does nothing when that is done'
 	@echo 'make check   ruff, mypy, import layers, C format, pure tests: under a minute, no root'
-	@echo 'make test    all fast tests (root)'
+	@echo 'make test    the same, and all other fast tests (root)'
 	@echo 'make demo    two pods, a real web server, policies enforced by the kernel (root)'
 	@echo 'make bench   figures; nothing asserts a time (root)'
 
 setup:
 	@tools/setup
 
-check: setup
+lint: setup
 	$(VENV)/ruff check .
 	$(VENV)/ruff format --check .
 	$(VENV)/mypy $(PACKAGES)
 	$(VENV)/lint-imports
 	clang-format-14 --dry-run -Werror $(C_SOURCES)
 	$(VENV)/interrogate --config setup.cfg tests e2e
+
+check: lint
 	$(VENV)/python -m pytest -q -m 'not privileged and not slow' tests
 
 # -p tests.skips: a test that was skipped and is not listed in tests/allowed-skips.txt fails the run.
-test: check
+test: lint
 	$(VENV)/python -m pytest -p tests.skips tests e2e
 
 demo: setup

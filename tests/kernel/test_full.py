@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What happens when a map is full: new connections are reset, none passes uninspected."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from bpfast import abi, settings
+from bpfast.abi import MapNumber
+from bpfast.kernel import maps
+from bpfast.kernel.compiler import compiled
+from bpfast.kernel.trial import Trial
+from tests.kernel.packets import Box, get
+
+FLOWS = 2
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    """An endpoint whose maps hold two flows and one large copy."""
+    shape = replace(maps.SHAPES[MapNumber.FLOWS], entries=FLOWS)
+    monkeypatch.setattr(maps, "SHAPES", {**maps.SHAPES, MapNumber.FLOWS: shape})
+    monkeypatch.setattr(abi, "LARGE_SLOTS", 1)
+    with Trial(compiled(settings.bpf_directory(), tmp_path_factory.mktemp("compiled"))) as trial:
+        yield Box(trial)
+
+
+def test_a_connection_too_many_is_reset(small: Box) -> None:
+    """When the table of flows is full a new connection is reset and counted; those that live go on."""
+    living = [small.connected() for _ in range(FLOWS)]
+    late = small.connection()
+    late.syn()
+    late.syn_ack()
+
+    assert late.raw().resets_client
+    assert not late.raw(get("/ab")).passed
+    assert 0 < small.reasons["flows_full"]
+    assert [True] * FLOWS == [connection.send(get("/ab")).passed for connection in living]
+
+
+def test_a_large_head_too_many_is_reset(small: Box) -> None:
+    """When no slot for a large head's copy is free its connection is reset; heads that fit the flow go on."""
+    first, second = small.connected(), small.connected()
+    unfinished = get("/ab", f"Cookie: {'c' * 1500}")[:-2]
+
+    assert first.send(unfinished).passed
+    assert second.send(unfinished).resets_server
+    assert 1 == small.reasons["copy_full"]
+    assert first.send(b"\r\n").passed
