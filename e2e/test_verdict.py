@@ -223,7 +223,7 @@ def test_what_is_not_supported_is_refused_by_name(files: list[str], words: list[
         ("nonsense", "<stdin>:1: not a JSON line {'id', 'segments': [base64, ...]}: "),
         ('{"id": 1}', "<stdin>:1: an object with the keys 'id' and 'segments' is needed, not ['id']"),
         ('{"id": 1, "segments": ["*"]}', "<stdin>:1: not a JSON line {'id', 'segments': [base64, ...]}: "),
-        ('{"id": 1, "segments": 7}', "<stdin>:1: not a JSON line {'id', 'segments': [base64, ...]}: "),
+        ('{"id": 1, "segments": 7}', "<stdin>:1: 'segments' is a list of base64 texts, not 7"),
     ),
 )
 def test_broken_lines_are_named(files: list[str], line: str, message: str) -> None:

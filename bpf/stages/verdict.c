@@ -145,8 +145,16 @@ static __always_inline u32 stand_in(struct context *c, struct flow *flow, struct
 		c->reason = REASON_BAD_NUMBERS;
 		return NEXT_DROP;
 	}
-	if (server_is_due(c, flow))
-		return reset_server(c, flow, segment);
+	if (server_is_due(c, flow)) {
+		u32 next = reset_server(c, flow, segment);
+
+		if (packet->flags & TCP_RST) {
+			/* The client will say no more. */
+			flow_end(flow, &c->key, end, packet->ack, 1);
+			c->holds_claim = 0;
+		}
+		return next;
+	}
 	if (flow->stage == FLOW_KILLED) {
 		count(COUNT_CLIENT_RESETS);
 		to_client(segment, packet->ack, end, TCP_RST | TCP_ACK);
