@@ -6,6 +6,7 @@
  * inlined ones; maps and the endpoint's number are placeholders that the
  * loader fills in (lib/abi.h: enum map_number, ENDPOINT_IMMEDIATE).
  */
+#include "lib/cut.h"
 #include "lib/options.h"
 
 #define TC_SHOT 2

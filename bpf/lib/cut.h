@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Shorten a segment: what stands before the cursor passes, TCP sends the rest
+ * again. A partial checksum stays partial, a whole one is summed anew.
+ */
+#ifndef BPFAST_LIB_CUT_H
+#define BPFAST_LIB_CUT_H
+
+#include "compose.h"
+
+/*
+ * The sum of `bytes` payload bytes, or -1 beyond CUT_SUM_MOST: frames with a
+ * whole checksum are no longer than a jumbo frame, others carry a partial one.
+ */
+#define CUT_SUM_CHUNK 512
+#define CUT_SUM_PIECES 5
+#define CUT_SUM_MOST (CUT_SUM_PIECES * PIECE)
+
+static __always_inline s64 piece_sum(struct xdp_md *ctx, struct context *c, u32 from, u32 bytes)
+{
+	u64 sum = 0;
+	u32 i;
+
+#pragma clang loop unroll(disable)
+	for (i = 0; i < PIECE / 8; i++)
+		((volatile u64 *)c->piece)[i] = 0; /* or the compiler calls memset() */
+	bytes = bounded_size(bytes > PIECE ? PIECE : bytes, PIECE);
+	if (bpf_xdp_load_bytes(ctx, c->packet.payload + from, c->piece, bytes))
+		return -1;
+#pragma clang loop unroll(full)
+	for (i = 0; i < PIECE / CUT_SUM_CHUNK; i++)
+		sum += (u32)bpf_csum_diff(0, 0, (void *)&c->piece[i * CUT_SUM_CHUNK], CUT_SUM_CHUNK,
+					  0);
+	return sum;
+}
+
+static __always_inline s64 payload_sum(struct xdp_md *ctx, struct context *c, u32 bytes)
+{
+	s64 sum = 0, part;
+	u32 from;
+
+	if (bytes > CUT_SUM_MOST)
+		return -1;
+#pragma clang loop unroll(disable)
+	for (from = 0; from < CUT_SUM_MOST; from += PIECE) {
+		opaque(from);
+		if (from >= bytes)
+			break;
+		part = piece_sum(ctx, c, from, bytes - from);
+		if (part < 0)
+			return -1;
+		sum += part;
+	}
+	return sum;
+}
+
+/* The TCP checksum of the packet in hand, cut; 0, or -1. */
+static __always_inline int cut_checksum(struct xdp_md *ctx, struct context *c, u8 flags, u16 *check)
+{
+	u32 header = c->packet.payload - c->packet.l4;
+	u64 sum = pseudo_sum(ipv4_of(&c->key.peer), ipv4_of(&c->key.local), header + c->position);
+	s64 tail;
+
+	if (bpf_xdp_load_bytes(ctx, c->packet.l4 + 16, check, sizeof(*check)))
+		return -1;
+	if (is_partial(c, *check)) {
+		*check = fold(sum);
+		return 0;
+	}
+	tail = payload_sum(ctx, c, c->position);
+	if (tail < 0 || header < TCP_BYTES || header > TCP_BYTES + MAX_OPTION_BYTES)
+		return -1;
+	header = bounded_size(header, 64);
+	if (bpf_xdp_load_bytes(ctx, c->packet.l4, c->piece, header))
+		return -1;
+	c->piece[13] = flags;
+	c->piece[16] = 0;
+	c->piece[17] = 0;
+	sum += (u32)bpf_csum_diff(0, 0, (void *)c->piece, bounded(header, 0x7c), 0);
+	*check = ~fold(sum + tail);
+	return 0;
+}
+
+/*
+ * Shorten the packet in hand to the payload before the cursor: lengths and both
+ * checksums. FIN and PSH go with what is cut off. 0, or -1.
+ */
+static __always_inline int cut(struct xdp_md *ctx, struct context *c)
+{
+	u32 l3 = c->packet.l3, l4 = c->packet.l4, end = c->packet.payload + c->position;
+	u32 frame = frame_bytes(ctx);
+	u8 flags = c->packet.flags & ~(TCP_FIN | TCP_PSH), ip[IPV4_BYTES];
+	u16 total = swap16((u16)(end - l3)), zero = 0, check;
+
+	if (cut_checksum(ctx, c, flags, &check) || bpf_xdp_load_bytes(ctx, l3, ip, sizeof(ip)))
+		return -1;
+	__builtin_memcpy(&ip[2], &total, sizeof(total));
+	__builtin_memcpy(&ip[10], &zero, sizeof(zero));
+	zero = ~fold((u32)bpf_csum_diff(0, 0, (void *)ip, sizeof(ip), 0));
+	__builtin_memcpy(&ip[10], &zero, sizeof(zero));
+	if (bpf_xdp_adjust_tail(ctx, (int)(end - frame)))
+		return -1;
+	bpf_xdp_store_bytes(ctx, l3, ip, sizeof(ip));
+	bpf_xdp_store_bytes(ctx, l4 + 13, &flags, sizeof(flags));
+	bpf_xdp_store_bytes(ctx, l4 + 16, &check, sizeof(check));
+	return 0;
+}
+
+#endif /* BPFAST_LIB_CUT_H */
