@@ -14,7 +14,7 @@ from pathlib import Path
 from bpfast import abi
 from bpfast.abi import MapNumber
 from bpfast.kernel import syscall
-from bpfast.kernel.maps import Maps
+from bpfast.kernel.maps import Maps, layout
 from e2e.bpfast import BPFast, Endpoint, endpoint, write_endpoints
 from e2e.namespace import Namespace, within
 from e2e.topology import GATEWAY, GATEWAY6, Pod, Topology
@@ -78,7 +78,7 @@ class Scene:
     @contextlib.contextmanager
     def maps(self) -> Iterator[Maps]:
         """Give the maps of the run that enforces now."""
-        maps = Maps.from_pins(self.pins / f"abi_{abi.ABI_VERSION}")
+        maps = Maps.from_pins(self.pins / layout())
         try:
             yield maps
         finally:

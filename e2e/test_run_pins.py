@@ -195,3 +195,11 @@ def ask_over(connection: http.client.HTTPConnection) -> int:
     answer = connection.getresponse()
     answer.read()
     return answer.status
+
+
+def test_pins_of_another_layout_are_taken_away(scene: Scene) -> None:
+    """Maps of another layout mean nothing to us: their directory goes, and all starts afresh."""
+    other = scene.pins / "abi_0_00000000"
+    other.mkdir()
+    with scene.run(get("/a")):
+        assert not other.exists()

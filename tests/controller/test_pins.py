@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from bpfast import abi
 from bpfast.controller import pins
 from bpfast.errors import Failure
+from bpfast.kernel.maps import layout
 
 
 @pytest.fixture(autouse=True)
@@ -35,3 +37,11 @@ def test_other_pins_are_not_held(tmp_path: Path) -> None:
     """Two directories have two holders."""
     with pins.held(Path("/pins/one")), pins.held(Path("/pins/two")):
         assert 2 == len(list(tmp_path.glob("bpfast-*.lock")))
+
+
+def test_another_layout_has_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value of another size is never taken over: its maps stand in a directory of another name."""
+    before = layout()
+    assert before == layout()
+    monkeypatch.setattr(abi, "SIZES", {**abi.SIZES, "flow": abi.SIZES["flow"] + 8})
+    assert before != layout()

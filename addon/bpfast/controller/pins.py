@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pin directory: one user at a time, maps made or taken over, all taken away.
 
-    PINS/abi_1/bpfast_*              maps; the chain's prog-array holds the stages
-    PINS/abi_1/endpoint_N_HASH/link_{chain,guard,watch}
+    PINS/LAYOUT/bpfast_*             maps; the chain's prog-array holds the stages
+    PINS/LAYOUT/endpoint_N_HASH/link_{chain,guard,watch}
 
 What is pinned outlives the process, so SIGKILL changes nothing for traffic.
-Maps of another ABI version mean nothing to us: their links are taken off.
+Maps of another layout mean nothing to us: their links are taken off.
 """
 
 import contextlib
@@ -15,10 +15,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from bpfast import abi
 from bpfast.errors import Failure
 from bpfast.kernel.attach import detach, pinned_endpoints
-from bpfast.kernel.maps import Maps
+from bpfast.kernel.maps import Maps, layout
 
 _LOCKS = Path("/run")
 
@@ -40,16 +39,16 @@ def held(pins: Path) -> Iterator[None]:
 
 
 def open_maps(pins: Path) -> tuple[Maps, Path, bool]:
-    """Return the maps, the directory of this ABI, and whether they were there before."""
+    """Return the maps, the directory of this layout, and whether they were there before."""
     if not os.path.ismount("/sys/fs/bpf") and pins.is_relative_to("/sys/fs/bpf"):
         msg = "no BPF file system at /sys/fs/bpf: mount it with `mount -t bpf bpf /sys/fs/bpf`"
         raise Failure(msg)
     pins.mkdir(parents=True, exist_ok=True)
-    root = pins / f"abi_{abi.ABI_VERSION}"
+    root = pins / layout()
     for other in pins.glob("abi_*"):
         if other != root:
             remove(other)
-    if (root / "bpfast_chain").exists():
+    if Maps.are_pinned(root):
         return Maps.from_pins(root), root, True
     if root.exists():
         remove(root)  # a start that did not get far

@@ -5,6 +5,7 @@ Created here and not by bcc: its compile time grows with the size of every map
 that the text declares. ``bpf/lib/maps.h`` says what each is for.
 """
 
+import hashlib
 import os
 import struct
 from collections.abc import Mapping
@@ -62,6 +63,16 @@ SHAPES: Mapping[MapNumber, MapShape] = {
 }
 
 
+def layout() -> str:
+    """Return the name of this layout of maps and values: no other one can be taken over.
+
+    The version is for people; the digest is of every type and size, so that a
+    change that nobody has numbered starts afresh, too.
+    """
+    shapes = repr((sorted(SHAPES.items()), sorted(abi.SIZES.items())))
+    return f"abi_{abi.ABI_VERSION}_{hashlib.sha256(shapes.encode()).hexdigest()[:8]}"
+
+
 def _name(number: MapNumber) -> str:
     return f"bpfast_{number.name.lower()}"[:15]
 
@@ -102,6 +113,11 @@ class Maps:
     def from_pins(cls, directory: Path) -> "Maps":
         """Open every map pinned in ``directory``."""
         return cls({number: syscall.pinned(str(directory / _name(number))) for number in SHAPES})
+
+    @staticmethod
+    def are_pinned(directory: Path) -> bool:
+        """Tell whether every map is pinned in ``directory``."""
+        return all((directory / _name(number)).exists() for number in SHAPES)
 
     def pin(self, directory: Path) -> None:
         """Pin every map in ``directory``."""
