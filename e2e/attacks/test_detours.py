@@ -2,10 +2,12 @@
 """There is no way around the chain, for a client with NET_ADMIN or for the pod's own root."""
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from bpfast.controller.run import SWEEP_SECONDS
 from e2e.attacks import detours
 from e2e.attacks.arena import Arena, PatientServer, ground, policed
 from e2e.namespace import add_namespace
@@ -69,6 +71,14 @@ def test_the_pods_root_cannot_detach(own_arena: Arena) -> None:
 def test_the_pods_root_cannot_turn_it_off(own_arena: Arena, change: Change) -> None:
     """Whatever root does to the interface, denied stays denied, during it and after."""
     with change(own_arena.pod):
+        assert_enforced(own_arena)
+    assert_enforced(own_arena)
+
+
+def test_what_the_pods_root_does_outlasts_the_agents_look(own_arena: Arena) -> None:
+    """A renamed interface stays policed: the agent that does not find it takes nothing off."""
+    with detours.renamed(own_arena.pod):
+        time.sleep(SWEEP_SECONDS + 1)
         assert_enforced(own_arena)
     assert_enforced(own_arena)
 

@@ -136,7 +136,7 @@ class Enforcer:
             match = next(
                 (e for e in wanted_names.values() if directory_name(number, e[0].full_name) == name), None
             )
-            if match is None or not Attachment(number, directory).is_alive(match[1]):
+            if match is None or not Attachment(number, directory).is_alive():
                 detach(directory)
                 continue
             renew(self._programs, number, directory)
@@ -190,17 +190,28 @@ class Enforcer:
         logger().info(Event.ATTACHED, endpoint=endpoint.full_name, hook="xdp")
 
     def check(self) -> list[str]:
-        """Attach anew where an interface was made anew; return what is not enforced and why."""
+        """Attach anew where a device is gone; return what is not as it should be, and why.
+
+        Programs that are on a living device are never taken off here, whatever
+        stands in its place: the pod's root can rename, move and replace it.
+        """
         complaints = []
         for number, policed in self.policed.items():
-            if Attachment(number, policed.directory).is_alive(policed.place):
+            name = policed.endpoint.full_name
+            attachment = Attachment(number, policed.directory)
+            if attachment.is_alive():
+                if not attachment.is_at(policed.place):
+                    complaints.append(
+                        f"endpoint {name!r}: its device is not {policed.place.interface!r} in "
+                        f"{policed.place.netns!r} any more; it stays enforced where it is"
+                    )
                 continue
             try:
                 detach(policed.directory)
                 attach(self._programs, number, policed.place, policed.directory)
-                logger().info(Event.ATTACHED, endpoint=policed.endpoint.full_name, hook="xdp")
+                logger().info(Event.ATTACHED, endpoint=name, hook="xdp")
             except Failure as error:
-                complaints.append(f"endpoint {policed.endpoint.full_name!r} is not enforced: {error}")
+                complaints.append(f"endpoint {name!r} is not enforced: {error}")
         return complaints
 
     def _change(

@@ -35,8 +35,13 @@ def place_of(endpoint: Endpoint) -> Place | None:
     return Place(endpoint.netns.path, endpoint.interface) if endpoint.netns else None
 
 
-def read_all_endpoints(path: Path) -> tuple[Endpoint, ...]:
-    """Read the endpoints file and, where addresses are not given, the namespaces."""
+def read_all_endpoints(path: Path, known: Sequence[Endpoint] = ()) -> tuple[Endpoint, ...]:
+    """Read the endpoints file and, where addresses are not given, the namespaces.
+
+    An endpoint that is ``known``, with its addresses, may be out of sight: a pod
+    that hides its interface must not keep the others from a new policy.
+    """
+    seen = {(endpoint.full_name, place_of(endpoint)): endpoint.addresses for endpoint in known}
     found: list[Endpoint] = []
     faults: list[Fault] = []
     for index, endpoint in enumerate(read_endpoints(path)):
@@ -51,6 +56,9 @@ def read_all_endpoints(path: Path) -> tuple[Endpoint, ...]:
             host_index(place)
             interface = read_interface(place.netns, place.interface)
         except Failure as error:
+            if (endpoint.full_name, place) in seen:
+                found.append(replace(endpoint, addresses=seen[endpoint.full_name, place]))
+                continue
             faults.append(Fault(str(path), "", f"endpoints[{index}].{field}", str(error)))
             continue
         found.append(endpoint if endpoint.addresses else with_addresses(endpoint, interface.addresses))

@@ -61,6 +61,7 @@ class Runner:
         self._options = options
         self._reporter = reporter
         self._stopping = 0
+        self._last: Desired | None = None
 
     def run(self) -> None:
         """Enforce until SIGTERM or SIGINT."""
@@ -89,7 +90,8 @@ class Runner:
 
     def _read(self) -> Desired:
         started = time.perf_counter()
-        endpoints = read_all_endpoints(self._options.endpoints)
+        known = self._last.endpoints if self._last else ()
+        endpoints = read_all_endpoints(self._options.endpoints, known)
         policies = read_all_policies(self._options.policies)
         wanted = desired(endpoints, policies, own_addresses(), default_deny=self._options.default_deny)
         milliseconds = round((time.perf_counter() - started) * 1000, 1)
@@ -119,6 +121,7 @@ class Runner:
 
     def _apply(self, enforcer: Enforcer, wanted: Desired) -> None:
         indices = enforcer.apply(wanted)
+        self._last = wanted
         endpoints = {number: policed.endpoint for number, policed in enforcer.policed.items()}
         self._reporter.learn(wanted, indices, endpoints)
         logger().info(Event.READY, endpoints=len(endpoints), rules=wanted.rules)

@@ -7,7 +7,7 @@
 The watcher comes first (a flow needs its SYN-ACK), then the chain, then the
 guard, which drops what the chain has not marked. Every link is pinned as soon
 as it is made; going down takes the opposite order. A pinned link outlives its
-interface, so ``is_alive`` looks at the index, not at the pin.
+interface, so ``is_alive`` looks at the index, which is 0 once the interface is gone.
 """
 
 import contextlib
@@ -47,12 +47,23 @@ class Attachment:
     pod_index: int = 0
     host_index: int = 0
 
-    def is_alive(self, place: Place) -> bool:
-        """Tell whether every link is on the interface that the endpoint has now."""
+    def is_alive(self) -> bool:
+        """Tell whether every link is still on a device, wherever that is and whatever its name.
+
+        The pod's root can rename the device and move it to another namespace, and
+        put another one in its place; the links go with it, and must stay.
+        """
         try:
-            now = read_interface(place.netns, place.interface)
-            expected = {"watch": now.peer_index, "chain": now.index, "guard": now.index}
-            return all(_link_index(self.directory / f"link_{part}") == expected[part] for part in _PARTS)
+            return all(_link_index(self.directory / f"link_{part}") for part in _PARTS)
+        except Failure:
+            return False
+
+    def is_at(self, place: Place) -> bool:
+        """Tell whether the device that the links are on is the one that is in that place."""
+        try:
+            return host_index(place) == tuple(
+                _link_index(self.directory / f"link_{part}") for part in ("chain", "watch")
+            )
         except Failure:
             return False
 
