@@ -399,7 +399,7 @@ struct flow {
 	unsigned int rule_set;
 	unsigned int stage;
 	unsigned int answer;      /* first byte of our answer */
-	unsigned int answer_end;  /* behind our FIN */
+	unsigned int answer_end;  /* behind what we have acknowledged for the server */
 	unsigned int resets;      /* sent to the server */
 	unsigned int sent_before; /* `sent` when the last request ended */
 	unsigned int copy_base;   /* number of the first byte in the copy */

@@ -115,6 +115,7 @@ static __always_inline int take_reset(struct xdp_md *ctx, struct context *c, str
 
 	if (!before(c->packet.seq, c->acked) && ahead <= (s64)left) {
 		flow->resets = 1;
+		flow->answer_end = flow->expected;
 		flow->stage_time = bpf_ktime_get_ns();
 		flow->stage = FLOW_KILLED;
 	}

@@ -7,8 +7,8 @@
  *                         | +-- next PIECE   +-- bytes skipped, not read
  *                         +-- denied --> VERDICT
  *
- * Each run takes one PIECE or one head and then calls itself, HTTP_RUNS times
- * at most. All that a segment changes is kept in the context and written to
+ * Each run takes one PIECE, or less where a head wants more than the walk can
+ * do, and then calls itself, HTTP_RUNS times at most. All that a segment changes is kept in the context and written to
  * the flow at its end: a segment passes whole and changes everything, or does
  * not pass and changes nothing.
  *

@@ -47,6 +47,7 @@ static __always_inline u32 segment_end(const struct packet *packet)
 
 static __always_inline void leave_open(struct flow *flow, u32 stage)
 {
+	flow->answer_end = flow->expected;
 	flow->stage = stage;
 	flow->stage_time = bpf_ktime_get_ns();
 	/* A full barrier (BPF has no fence): the watcher sees the stage first. */
@@ -92,6 +93,7 @@ static __always_inline int has_place(const struct context *c, const struct flow 
 static __always_inline u32 answer_with(struct context *c, struct flow *flow,
 				       struct segment *segment)
 {
+	flow->answer_end = later_of(flow->answer_end, segment_end(&c->packet));
 	to_client(segment, flow->answer, segment_end(&c->packet), TCP_PSH | TCP_FIN | TCP_ACK);
 	segment->text = c->head.flags & HEAD_IS_HEAD ? ANSWER_NO_BODY : ANSWER_BODY;
 	return NEXT_SEND;
@@ -145,6 +147,12 @@ static __always_inline u32 stand_in(struct context *c, struct flow *flow, struct
 		c->reason = REASON_BAD_NUMBERS;
 		return NEXT_DROP;
 	}
+	/* A blind reset would become one with the right number. */
+	if (packet->flags & TCP_RST &&
+	    packet->seq - flow->expected > flow->answer_end - flow->expected + BEHIND_MOST) {
+		c->reason = REASON_BAD_NUMBERS;
+		return NEXT_DROP;
+	}
 	if (server_is_due(c, flow)) {
 		u32 next = reset_server(c, flow, segment);
 
@@ -172,6 +180,7 @@ static __always_inline u32 stand_in(struct context *c, struct flow *flow, struct
 		c->head.flags = flow->head.flags;
 		return answer_with(c, flow, segment); /* the first answer was lost */
 	}
+	flow->answer_end = later_of(flow->answer_end, end);
 	to_client(segment, packet->ack, end, TCP_ACK);
 	if (packet->flags & TCP_FIN) {
 		flow_end(flow, &c->key, end, packet->ack, 1);

@@ -13,6 +13,7 @@ import pytest
 
 from bpfast.abi import DenyMode, FlowStage
 from bpfast.kernel.trial import XDP_DROP, XDP_PASS, XDP_TX
+from e2e.segments import NUMBERS
 from tests.kernel.packets import (
     ACK,
     CLIENT,
@@ -408,3 +409,23 @@ def test_hardware_addresses_do_not_matter(box: Box) -> None:
     """The answer goes back to the hardware address that the request came from."""
     outcome = box.connected().send(DENIED)
     assert bytes.fromhex((CLIENT_MAC + SERVER_MAC).replace(":", "")) == outcome.frame[:12]
+
+
+@pytest.mark.parametrize("off", (-1, -1000, 200_000, 1 << 31))
+def test_a_blind_reset_after_the_403_is_dropped(box: Box, off: int) -> None:
+    """A RST with a number that the client cannot have is not made into one that the server would take."""
+    connection = denied(box)
+    outcome = connection.raw(flags=RST, sequence=(connection.first + off) % NUMBERS)
+
+    assert XDP_DROP == outcome.action
+    assert 1 == box.reasons["bad_numbers"]
+    assert connection.raw().resets_server
+
+
+def test_the_clients_own_reset_after_the_403_ends_the_connection(box: Box) -> None:
+    """The client's RST, behind what we have acknowledged, becomes the server's with the right number."""
+    connection = denied(box)
+    outcome = connection.raw(flags=RST)
+
+    assert outcome.resets_server
+    assert connection.flow is None
