@@ -21,6 +21,7 @@ from typing import ClassVar, Self
 from e2e.namespace import within
 from e2e.topology import Pod, scratch_directory
 
+LOG_SECONDS = 2.0
 START_SECONDS = 10
 STOP_SECONDS = 10
 BLOCK = 1 << 20
@@ -156,6 +157,15 @@ class Server(ABC):
         """Return what the server says it has answered, in order."""
         lines = self.log.read_text(errors="surrogateescape").splitlines() if self.log.exists() else []
         return [entry for entry in map(self.logged, lines) if entry is not None]
+
+    def requests_since(self, before: int, *, expected: int = 0) -> list[Logged]:
+        """Return what is logged after the first ``before``.
+
+        A server writes its log behind its answer, so as many as are expected are
+        waited for; more show, too.
+        """
+        within(LOG_SECONDS, lambda: len(self.requests()) >= before + expected)
+        return self.requests()[before:]
 
     def complaints(self) -> str:
         """Return what the server printed and its error log."""

@@ -31,7 +31,7 @@ def test_a_request_in_single_bytes_is_answered(topology: Topology, client: Pod, 
 
     assert answer.data.startswith(b"HTTP/1.1 200 OK\r\n")
     assert (True, False) == (end.finished, end.reset)
-    assert ["GET /raw HTTP/1.1"] == [line.request for line in nginx.requests()]
+    assert ["GET /raw HTTP/1.1"] == [line.request for line in nginx.requests_since(0, expected=1)]
     assert topology.invalid_packets() == 0
 
 

@@ -40,7 +40,7 @@ def test_each_server_answers_through_the_pods(kind: type[Server], client: Pod, s
 
         assert answer.status == 200
         assert [(200, "GET /files/page HTTP/1.1")] == [
-            (line.status, line.request) for line in running.requests()
+            (line.status, line.request) for line in running.requests_since(0, expected=1)
         ]
 
 

@@ -62,9 +62,9 @@ def client(three: Scene) -> Pod:
     return three.client
 
 
-def requests_since(server: Server, before: int) -> list[str]:
+def requests_since(server: Server, before: int, *, expected: int = 0) -> list[str]:
     """Return the request lines that the server has logged after the first ``before``."""
-    return [logged.request for logged in server.requests()[before:]]
+    return [logged.request for logged in server.requests_since(before, expected=expected)]
 
 
 def assert_denied(answer: Answer, *, body: str = "Access denied\n") -> None:
@@ -84,7 +84,7 @@ def test_allowed_methods_reach_the_server(client: Pod, any_server: Server, metho
     """The client sees the server's own answer, whatever that is, and the server logs the request."""
     before = len(any_server.requests())
     answer = curl(client, f"{any_server.url}/files/open", *METHODS[method])
-    (logged,) = any_server.requests()[before:]
+    (logged,) = any_server.requests_since(before, expected=1)
 
     assert f"{method} /files/open HTTP/1.1" == logged.request
     assert logged.status == answer.status
@@ -118,7 +118,7 @@ def test_kept_connections_end_with_a_403(client: Pod, any_server: Server) -> Non
     assert DENIED_HEAD == answers[3].head
     assert answers[3].body == "Access denied\n"
     assert ["open", "open1", "open", "open"] == [
-        line.split()[1].rpartition("/")[2] for line in requests_since(any_server, before)
+        line.split()[1].rpartition("/")[2] for line in requests_since(any_server, before, expected=4)
     ]
     assert_quiet(client, any_server)
 
@@ -153,7 +153,8 @@ def test_headers_hosts_and_queries_decide(
     answer = curl(client, f"{any_server.url}/files/{target}", *words)
 
     assert status == answer.status
-    assert (1 if status == 200 else 0) == len(requests_since(any_server, before))
+    served = 1 if status == 200 else 0
+    assert served == len(requests_since(any_server, before, expected=served))
 
 
 def test_single_bytes_are_put_together(client: Pod, any_server: Server) -> None:
