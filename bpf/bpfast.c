@@ -19,6 +19,9 @@
 #include "stages/http.c"
 #include "stages/verdict.c"
 #include "stages/guard.c"
+#include "lib/watch_tcx.h"
+#include "stages/watch.c"
+#include "lib/watch_xdp.h"
 #include "stages/watch.c"
 #include "stages/sweep.c"
 
@@ -61,7 +64,12 @@ int bpfast_guard(struct __sk_buff *skb)
 
 int bpfast_watch(struct __sk_buff *skb)
 {
-	return stage_watch(skb);
+	return stage_watch_tcx(skb);
+}
+
+int bpfast_watch_x(struct xdp_md *ctx)
+{
+	return stage_watch_xdp(ctx);
 }
 
 int bpfast_sweep(struct xdp_md *ctx)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from bpfast.settings import PIN_DIRECTORY_VARIABLE
-from e2e.namespace import Namespace, run, within
+from e2e.namespace import PATIENCE, Namespace, run, within
 from e2e.topology import Pod, is_dead
 
 COMMAND = Path(sys.executable).with_name("bpfast")
@@ -178,7 +178,7 @@ class BPFast:
             return next(filter(wanted, self._events), None)
 
         with self._arrived:
-            self._arrived.wait_for(lambda: found() is not None or self._closed, timeout)
+            self._arrived.wait_for(lambda: found() is not None or self._closed, timeout * PATIENCE)
             event = found()
         if event is None:
             raise RuntimeError(f"bpfast did not report what was expected; stderr: {self.errors!r}")
@@ -206,7 +206,7 @@ class BPFast:
         process = self.process
         process.send_signal(number)
         try:
-            code = process.wait(STOP_SECONDS)
+            code = process.wait(STOP_SECONDS * PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             code = process.wait()

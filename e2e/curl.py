@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from e2e.namespace import PATIENCE
 from e2e.topology import Pod
 
 SECONDS = 10
@@ -43,6 +44,7 @@ def curl(pod: Pod, url: str, *words: str, seconds: float = SECONDS) -> Answer:
 
 def curl_all(pod: Pod, urls: Sequence[str], *words: str, seconds: float = SECONDS) -> list[Answer]:
     """Ask for several URLs one after the other, over one connection as long as the server keeps it."""
+    seconds *= PATIENCE
     command = ["curl", "--silent", "--show-error", "--include", "--path-as-is", "--globoff"]
     command += ["--max-time", str(seconds), "--write-out", _MARK, *words, *urls]
     done = pod.namespace.run(*command, check=False, timeout=seconds * len(urls) + 5)

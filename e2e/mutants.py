@@ -61,12 +61,12 @@ _REBORN = "watched_set(&flow->server, flow->tag, SERVER_REBORN);"
 MUTANTS = {
     "repeated_syn_ack": Mutant(
         "a repeated SYN-ACK of the same incarnation changes nothing",
-        (Edit("stages/watch.c", _REPEATED, "if (0)\n\t\t\treturn;"),),
+        (Edit("lib/witness.h", _REPEATED, "if (0)\n\t\t\treturn;"),),
     ),
     "reborn": Mutant(
         "a SYN-ACK of another incarnation is told to the flow, and the client's reset before it ends it",
         (
-            Edit("stages/watch.c", _REBORN, ""),
+            Edit("lib/witness.h", _REBORN, ""),
             Edit("stages/flow.c", _TAKEN_RESET, "if (0) {"),
         ),
     ),

@@ -19,6 +19,8 @@ from typing import IO
 
 CLONE_NEWNET = 0x40000000
 NAMESPACES = Path("/var/run/netns")
+PATIENCE = float(os.environ.get("BPFAST_TEST_PATIENCE", "1"))
+"""Multiplies every time limit: an emulated machine (tools/test-vm) is slow."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -102,7 +104,7 @@ class Namespace:
         """Return a TCP connection that starts inside the namespace."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         connection = self.open_socket(family, socket.SOCK_STREAM)
-        connection.settimeout(timeout)
+        connection.settimeout(timeout * PATIENCE)
         try:
             connection.connect((address, port))
         except BaseException:
@@ -155,7 +157,7 @@ def _set_namespace(descriptor: int) -> None:
 
 def within(seconds: float, condition: Callable[[], bool]) -> bool:
     """Wait until ``condition()`` is true; False when it still is not after ``seconds``."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * PATIENCE
     while not condition():
         if time.monotonic() > end:
             return False

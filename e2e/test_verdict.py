@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``bpfast verdict --engine kernel``: streams in, what the real programs say out."""
+"""``bpfast verdict``: streams in, what the real programs and the model say out."""
 
 import base64
 import json
@@ -51,7 +51,11 @@ def bpfast_verdict(*words: str, text: str = "") -> subprocess.CompletedProcess[s
 
 
 def judge(
-    files: Sequence[str], *streams: Sequence[bytes], port: int = 80, peer: str = "default/client"
+    files: Sequence[str],
+    *streams: Sequence[bytes],
+    port: int = 80,
+    peer: str = "default/client",
+    engine: str = "kernel",
 ) -> list[Json]:
     """Return what is printed for streams, each a list of segments, with their numbers as ids."""
     lines = [
@@ -59,6 +63,7 @@ def judge(
         for number, stream in enumerate(streams)
     ]
     words = ["--direction", "ingress", "--endpoint", "default/server", "--peer", peer, "--port", str(port)]
+    words += ["--engine", engine]
     done = bpfast_verdict(*files, *words, text="".join(f"{line}\n" for line in lines))
     assert (0, "") == (done.returncode, done.stderr)
     answers = [json.loads(line) for line in done.stdout.splitlines()]
@@ -66,14 +71,14 @@ def judge(
     return answers
 
 
-def request(verdict: str, method: str, path: str, **more: object) -> Json:
+def one_request(verdict: str, method: str, path: str, **more: object) -> Json:
     """Return an entry of ``requests``."""
     return {"verdict": verdict, "method": method, "path": path, **more}
 
 
-ALLOWED_OPEN = request("allow", "GET", "/open", rule=RULE.format(0), reason="rule")
-ALLOWED_POST = request("allow", "POST", "/post", rule=RULE.format(1), reason="rule")
-DENIED_GET = request("deny", "GET", "/denied?x=1", rule=None, reason="no_rule")
+ALLOWED_OPEN = one_request("allow", "GET", "/open", rule=RULE.format(0), reason="rule")
+ALLOWED_POST = one_request("allow", "POST", "/post", rule=RULE.format(1), reason="rule")
+DENIED_GET = one_request("deny", "GET", "/denied?x=1", rule=None, reason="no_rule")
 
 CASES: tuple[tuple[str, bytes, str, list[Json]], ...] = (
     ("nothing", b"", "allow", []),
@@ -89,7 +94,7 @@ CASES: tuple[tuple[str, bytes, str, list[Json]], ...] = (
     ("body and more", POST + b"1234567890" + OPEN, "allow", [ALLOWED_POST, ALLOWED_OPEN]),
     ("body like a request", POST + b"GET /denied" + OPEN, "deny", [ALLOWED_POST]),
     ("nothing after a denial", OPEN + DENIED + OPEN, "deny", [ALLOWED_OPEN, DENIED_GET]),
-    ("chunked", CHUNKED, "deny", [request("deny", "POST", "/post", rule=None, reason="chunked_body")]),
+    ("chunked", CHUNKED, "deny", [one_request("deny", "POST", "/post", rule=None, reason="chunked_body")]),
     ("closing", CLOSING, "allow", [ALLOWED_OPEN]),
     ("no method", b"G\x00T / HTTP/1.1\r\n", "deny", []),
 )
@@ -114,13 +119,14 @@ def cuts(stream: bytes) -> list[list[bytes]]:
     return [[stream], singles, *([stream[:at], stream[at:]] for at in range(1, len(stream), 5))]
 
 
-@pytest.fixture(scope="module")
-def answers(files: list[str]) -> dict[str, list[Json]]:
-    """The answers for every cut of every case, and for some more streams, all from one process."""
+@pytest.fixture(scope="module", params=("kernel", "model"))
+def answers(files: list[str], request: pytest.FixtureRequest) -> dict[str, list[Json]]:
+    """The answers for every cut of every case, and for some more streams, all from one process an engine."""
     streams = [(name, cut) for name, stream, _verdict, _requests in CASES for cut in cuts(stream)]
     streams += MORE
     found: dict[str, list[Json]] = {}
-    for (name, _cut), answer in zip(streams, judge(files, *(cut for _name, cut in streams)), strict=True):
+    judged = judge(files, *(cut for _name, cut in streams), engine=request.param)
+    for (name, _cut), answer in zip(streams, judged, strict=True):
         found.setdefault(name, []).append(answer)
     return found
 
@@ -159,7 +165,7 @@ def test_big_heads_are_cut_as_on_a_wire(answers: dict[str, list[Json]]) -> None:
 def test_a_long_path_is_printed_whole(answers: dict[str, list[Json]]) -> None:
     """The path is as sent, query included, however long it is."""
     (answer,) = answers["long"]
-    expected = request("allow", "GET", LONG_PATH, rule=RULE.format(2), reason="rule")
+    expected = one_request("allow", "GET", LONG_PATH, rule=RULE.format(2), reason="rule")
 
     assert [expected] == answer["requests"]
 
@@ -187,6 +193,7 @@ def test_layer_4_decides_first(files: list[str], port: int, peer: str, verdict: 
     """A port or peer that is allowed or denied as such needs no look at the stream."""
     (answer,) = judge(files, [DENIED], port=port, peer=peer)
 
+    assert [answer] == judge(files, [DENIED], port=port, peer=peer, engine="model")
     inspected = (port, peer) in {(80, "10.0.0.2"), (81, "192.0.2.77")}
     assert verdict == answer["verdict"]
     assert inspected == bool(answer["requests"])
@@ -202,37 +209,22 @@ def test_an_endpoint_that_no_policy_selects_is_open(files: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
-    (
-        (["--engine", "model"], "--engine model is not supported yet; valid: kernel"),
-        (["--scenarios"], "--scenarios is not supported yet"),
-        (["--direction", "egress"], "--direction egress is not supported yet; valid: ingress"),
-    ),
-)
-def test_what_is_not_supported_is_refused_by_name(files: list[str], words: list[str], message: str) -> None:
-    """Exit code 2, the name on stderr, nothing on stdout."""
-    needed = ["--endpoint", "default/server", "--peer", "default/client", "--port", "80"]
-    done = bpfast_verdict(*files, *needed, *words)
-
-    assert (2, "", f"{message}\n") == (done.returncode, done.stdout, done.stderr)
-
-
-@pytest.mark.parametrize(
     ("line", "message"),
     (
         ("nonsense", "<stdin>:1: not a JSON line {'id', 'segments': [base64, ...]}: "),
-        ('{"id": 1}', "<stdin>:1: an object with the keys 'id' and 'segments' is needed, not ['id']"),
-        ('{"id": 1, "segments": ["*"]}', "<stdin>:1: not a JSON line {'id', 'segments': [base64, ...]}: "),
-        ('{"id": 1, "segments": 7}', "<stdin>:1: 'segments' is a list of base64 texts, not 7"),
+        ('{"id": 1}', "<stdin>:1: segments: is required\n"),
+        ('{"id": 1, "segments": ["*"]}', "<stdin>:1: segments[0]: is not base64: "),
+        ('{"id": 1, "segments": 7}', "<stdin>:1: segments: must be a list of base64 texts, not 7\n"),
     ),
 )
 def test_broken_lines_are_named(files: list[str], line: str, message: str) -> None:
-    """A line that is no stream ends it with exit code 2 and its number."""
+    """A line that is no stream is named, with exit code 2; the lines behind it are judged."""
     needed = ["--endpoint", "default/server", "--peer", "default/client", "--port", "80"]
-    done = bpfast_verdict(*files, *needed, text=f"{line}\n")
+    done = bpfast_verdict(*files, *needed, text=f'{line}\n\n{{"id": 2, "segments": []}}\n')
 
     assert done.returncode == 2
     assert done.stderr.startswith(message)
+    assert {"id": 2, "verdict": "allow", "requests": []} == json.loads(done.stdout)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +233,7 @@ def test_broken_lines_are_named(files: list[str], line: str, message: str) -> No
         (
             ["--endpoint", "default/nobody", "--peer", "default/client", "--port", "80"],
             (
-                "--endpoint: 'default/nobody' is not in the endpoints file; "
+                "--endpoint: 'default/nobody' is none of the endpoints; "
                 "valid: default/client, default/other, default/server\n"
             ),
         ),
@@ -254,7 +246,11 @@ def test_broken_lines_are_named(files: list[str], line: str, message: str) -> No
         ),
         (
             ["--endpoint", "default/server", "--peer", "entity:cluster", "--port", "80"],
-            "--peer: 'entity:cluster' is not supported yet; valid: entity:host, entity:world\n",
+            (
+                "--peer: 'entity:cluster' is not one peer; valid: entity:host, entity:world, "
+                "entity:remote-node, entity:health, entity:init, entity:unmanaged, entity:ingress, "
+                "entity:kube-apiserver\n"
+            ),
         ),
     ),
 )

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from bpfast import abi
-from bpfast.abi import ActionWord, MapNumber, Reason, Slot, Verdict
+from bpfast.abi import ActionWord, Direction, MapNumber, Reason, Slot, Verdict
 from bpfast.events.verdict import VerdictEvent, decode
 from bpfast.kernel.compiler import PROGRAMS
 from bpfast.kernel.maps import SHAPES
@@ -234,12 +234,14 @@ def test_an_endpoint_is_packed_as_the_header_lays_it_out(said: Header) -> None:
         event_mode=abi.EventMode.DENIED,
         mark=0x1112131415161718,
         inspected=frozenset({0, 80, 65535}),
+        direction=Direction.EGRESS,
     )
     ports = bytearray(8192)
     ports[0], ports[10], ports[8191] = 1, 1, 128
     expected: dict[str, int | bytes] = {
         "flags": said.enums["endpoint_flag"]["ENDPOINT_ENFORCED"]
-        | said.enums["endpoint_flag"]["ENDPOINT_TIMING"],
+        | said.enums["endpoint_flag"]["ENDPOINT_TIMING"]
+        | said.enums["endpoint_flag"]["ENDPOINT_EGRESS"],
         "generation": 0x01020304,
         "deny_mode": said.enums["deny_mode"]["DENY_DROP"],
         "event_mode": said.enums["event_mode"]["EVENTS_DENIED"],
@@ -256,6 +258,7 @@ def test_an_event_is_read_as_the_header_lays_it_out(said: Header) -> None:
     numbers = {"time": 1 << 40, "nanoseconds": 1 << 33, "endpoint": 3, "rule_set": 4, "serial": 5, "rule": 6}
     numbers |= {"offset": 7, "peer_port": 40000, "port": 80}
     verdict = {
+        "direction": said.enums["direction"]["DIRECTION_EGRESS"],
         "verdict": said.enums["verdict"]["VERDICT_DENY"],
         "reason": said.enums["reason"]["REASON_BAD_PATH"],
     }
@@ -272,7 +275,14 @@ def test_an_event_is_read_as_the_header_lays_it_out(said: Header) -> None:
             "bytes": head + b"behind",
         },
     )
-    expected = VerdictEvent(**numbers, verdict=Verdict.DENY, reason=Reason.BAD_PATH, peer=peer, head=head)
+    expected = VerdictEvent(
+        **numbers,
+        verdict=Verdict.DENY,
+        reason=Reason.BAD_PATH,
+        direction=Direction.EGRESS,
+        peer=peer,
+        head=head,
+    )
 
     assert expected == decode(raw)
 
@@ -309,7 +319,7 @@ def documented_maps() -> list[tuple[str, str]]:
 def test_maps_have_the_sizes_of_their_structs(said: Header, name: str, line: str) -> None:
     """Key and value of a map are as large as the structs that maps.h names, its entries as the limit says."""
     shape = SHAPES[MapNumber[name.upper()]]
-    key = re.match(r"(\w+_key|address) ?->", line)
+    key = re.match(r"(?:prefix of a )?(\w+_key|address) ?->", line)
     value = re.search(r"(?:->|per CPU:) struct (\w+)", line)
     expected: dict[str, Any] = {
         "key": said.sizes[key[1]] if key else shape.key,

@@ -9,9 +9,9 @@ import pytest
 from bpfast import doctor, settings
 from bpfast.errors import Failure
 from bpfast.kernel import syscall
-from bpfast.settings import BPF_DIRECTORY_VARIABLE
+from bpfast.settings import BPF_DIRECTORY_VARIABLE, WITHOUT_TCX_VARIABLE
 
-NAMES = "kernel capabilities btf jit lockdown memlock bpffs headers sources libbpf bcc xdp-generic tcx"
+NAMES = "kernel capabilities btf jit lockdown memlock bpffs headers sources libbpf bcc xdp-generic guard"
 
 
 def write(root: Path, path: str, text: str) -> Path:
@@ -151,8 +151,19 @@ def test_the_report_has_every_finding_once() -> None:
 @pytest.mark.privileged
 def test_the_hooks_are_really_tried() -> None:
     """Both trials succeed here, and leave no interface behind in our namespace."""
-    assert [True, True] == [doctor.generic_xdp().ok, doctor.tcx().ok]
+    assert [True, True] == [doctor.generic_xdp().ok, doctor.guard().ok]
     assert not Path("/sys/class/net/bpfast0").exists()
+
+
+@pytest.mark.privileged
+def test_without_tcx_the_other_ways_are_tried_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel without tcx will do, and doctor says how guard and watcher are attached there."""
+    monkeypatch.setenv(WITHOUT_TCX_VARIABLE, "1")
+
+    finding = doctor.guard()
+
+    assert finding.ok
+    assert finding.found.startswith("guard: clsact filter, watcher: generic XDP")
 
 
 @pytest.mark.privileged

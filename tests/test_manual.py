@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from bpfast.abi import REASONS, Reason
+from bpfast.cli import cli
 
 MANUAL = Path(__file__).parents[1] / "docs" / "manual.md"
 
@@ -17,3 +18,16 @@ def test_every_reason_is_explained_once() -> None:
     known = sorted(reason.name.lower() for reason in REASONS if reason is not Reason.NONE)
 
     assert known == sorted(explained)
+
+
+def test_every_verb_has_its_section() -> None:
+    """And the section's synopsis names all of the verb's options."""
+    found = re.findall(
+        r"^## [^\n]*`bpfast (\w+)`\n(.*?)(?=^## )", MANUAL.read_text(), re.MULTILINE | re.DOTALL
+    )
+    sections = dict(found)
+
+    assert set(cli.commands) == set(sections)
+    for verb, command in cli.commands.items():
+        options = {name for option in command.params for name in option.opts if name.startswith("--")}
+        assert set() == {name for name in options if name not in sections[verb]}

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from enum import IntEnum, IntFlag
 from ipaddress import IPv4Address, IPv6Address
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 
 MAX_ENDPOINTS = 256
 MAX_FLOWS = 65536
@@ -226,6 +226,7 @@ class EndpointFlag(IntFlag):
 
     ENFORCED = 1
     TIMING = 2
+    EGRESS = 4
 
 
 class DenyMode(IntEnum):
@@ -242,6 +243,13 @@ class EventMode(IntEnum):
     NONE = 0
     DENIED = 1
     ALL = 2
+
+
+class Direction(IntEnum):
+    """Whose side of a connection is policed: the server's (ingress) or the client's."""
+
+    INGRESS = 0
+    EGRESS = 1
 
 
 class PortVerdict(IntEnum):
@@ -272,10 +280,14 @@ class Phase(IntEnum):
 
 
 IDENTITY_WORLD = 0
+PEER_BITS_ALWAYS = 32
+PEER_BITS = 160
+PORT_KEY_BITS_ALWAYS = 64
+PORT_KEY_BITS = 88
 FLOW_PHASE_OFFSET = 199
 RULE_NONE = 0xFFFFFFFF
 ADDRESS_BYTES = 16
-CONTEXT_BYTES = 2384
+CONTEXT_BYTES = 2392
 EVENTS_A_SECOND = 2000
 RESETS_A_SECOND = 1000
 ANSWER_BYTES = 128
@@ -283,7 +295,8 @@ ANSWER_COUNT = 2
 
 SIZES: Mapping[str, int] = {
     "endpoint": 8224,
-    "port_key": 12,
+    "peer_key": 24,
+    "port_key": 16,
     "port_policy": 8,
     "rule_set": 24,
     "flow_key": 40,

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from bpfast import settings
 from bpfast.errors import BPFastError
-from bpfast.kernel import syscall
+from bpfast.kernel import clsact, hooks, syscall
 
 OLDEST_KERNEL = (6, 1)
 CLONE_NEWNET = 0x40000000
@@ -55,7 +55,7 @@ def report(root: Path = Path("/")) -> list[Finding]:
         libbpf(),
         bcc(),
         generic_xdp(),
-        tcx(),
+        guard(),
     ]
 
 
@@ -65,7 +65,7 @@ def kernel_version(release: str) -> Finding:
         "kernel",
         _version(release) >= OLDEST_KERNEL,
         release,
-        "Linux 6.1 or newer is needed; 6.6 or newer for tcx",
+        "Linux 6.1 or newer is needed",
     )
 
 
@@ -171,40 +171,51 @@ def generic_xdp() -> Finding:
     return _tried("xdp-generic", trial, "root and a kernel with CONFIG_BPF_SYSCALL=y")
 
 
-def tcx() -> Finding:
-    """Say whether a program can be linked to a veth by tcx."""
-    trial = _Trial(syscall.PROG_TYPE_SCHED_CLS, syscall.ATTACH_TCX_INGRESS, 0, code=-1)
-    return _tried("tcx", trial, "root and Linux 6.6 or newer (CONFIG_NET_XGRESS)")
+def guard() -> Finding:
+    """Say how guard and watcher are attached here: by tcx, or as before there was tcx."""
+    if hooks.tcx_offered():
+        trial = _Trial(syscall.PROG_TYPE_SCHED_CLS, syscall.ATTACH_TCX_INGRESS, 0, code=-1)
+        return _tried("guard", trial, "root and Linux 6.6 or newer (CONFIG_NET_XGRESS)", hooks.described())
+    trial = _Trial(syscall.PROG_TYPE_SCHED_CLS, None, 0, code=-1)
+    way_out = "root and a kernel with CONFIG_NET_CLS_ACT, sch_ingress and cls_bpf"
+    return _tried("guard", trial, way_out, hooks.described())
 
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
-    """A program that returns ``code`` and lets everything pass, and where to link it."""
+    """A program that returns ``code`` and lets everything pass, and where to link it.
+
+    Without an attach type it becomes a clsact filter.
+    """
 
     prog_type: int
-    attach_type: int
+    attach_type: int | None
     flags: int
     code: int
 
     def run(self) -> None:
         """Load and link, then let go of both; a refusal is an exception."""
         instructions = _instruction(0xB7, self.code) + _instruction(0x95, 0)  # r0 = code; exit
-        program = syscall.prog_load(
-            self.prog_type, instructions, "bpfast_doctor", attach_type=self.attach_type
-        )
+        attach_type = self.attach_type or 0
+        program = syscall.prog_load(self.prog_type, instructions, "bpfast_doctor", attach_type=attach_type)
         try:
             index = socket.if_nametoindex("bpfast0")
-            os.close(syscall.link_create(program, index, self.attach_type, self.flags))
+            if self.attach_type is None:
+                device = clsact.Device("/proc/thread-self/ns/net", index)
+                clsact.add_qdisc(device)
+                clsact.put(program, "bpfast_doctor", device)
+            else:
+                os.close(syscall.link_create(program, index, self.attach_type, self.flags))
         finally:
             os.close(program)
 
 
-def _tried(name: str, trial: _Trial, way_out: str) -> Finding:
+def _tried(name: str, trial: _Trial, way_out: str, found: str = "") -> Finding:
     try:
         _in_new_namespace(trial.run)
     except (BPFastError, OSError) as error:
         return Finding(name, ok=False, found=str(error).replace("\n", " ").strip(), way_out=way_out)
-    return Finding(name, ok=True, found="tried: a program was linked to a veth", way_out=way_out)
+    return Finding(name, ok=True, found=found or "tried: a program was linked to a veth", way_out=way_out)
 
 
 def _in_new_namespace(action: Callable[[], None]) -> None:

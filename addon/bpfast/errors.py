@@ -24,17 +24,20 @@ class Fault:
     ``source`` is the file as the user named it, ``policy`` is ``ns/name`` or
     "" where no policy is known yet, ``path`` the YAML path
     (``spec.ingress[0].toPorts[0].rules.http[2].path``) or "", and ``message``
-    says what is wrong, shows the value and names the valid ones.
+    says what is wrong, shows the value and names the valid ones. ``line`` is
+    where it stands in the file, from 1; 0 where that is not known.
     """
 
     source: str
     policy: str
     path: str
     message: str
+    line: int = 0
 
     def __str__(self) -> str:
-        """Return ``source: policy: path: message`` without the empty parts."""
-        return ": ".join(part for part in (self.source, self.policy, self.path, self.message) if part)
+        """Return ``source:line: policy: path: message`` without the empty parts."""
+        place = f"{self.source}:{self.line}" if self.line else self.source
+        return ": ".join(part for part in (place, self.policy, self.path, self.message) if part)
 
 
 class BPFastError(Exception):

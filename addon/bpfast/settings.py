@@ -13,6 +13,7 @@ from bpfast.errors import Failure
 BPF_DIRECTORY_VARIABLE = "BPFAST_BPF_DIRECTORY"
 PIN_DIRECTORY_VARIABLE = "BPFAST_PIN_DIRECTORY"
 CACHE_DIRECTORY_VARIABLE = "BPFAST_CACHE_DIRECTORY"
+WITHOUT_TCX_VARIABLE = "BPFAST_WITHOUT_TCX"
 
 # addon/bpfast/settings.py -> the checkout, where bpf/ stands beside addon/.
 _CHECKOUT = Path(__file__).resolve().parents[2]
@@ -42,3 +43,8 @@ def pin_directory() -> Path:
 def cache_directory() -> Path:
     """Return the directory that keeps compiled programs, named by the content of their text."""
     return Path(os.environ.get(CACHE_DIRECTORY_VARIABLE, "/var/cache/bpfast"))
+
+
+def without_tcx() -> bool:
+    """Return whether to do as on a kernel that has no tcx (BPFAST_WITHOUT_TCX=1; for tests)."""
+    return os.environ.get(WITHOUT_TCX_VARIABLE) == "1"

@@ -10,7 +10,7 @@
 #ifndef BPFAST_LIB_ABI_H
 #define BPFAST_LIB_ABI_H
 
-#define ABI_VERSION 1 /* of everything pinned; another version starts afresh */
+#define ABI_VERSION 2 /* of everything pinned; another version starts afresh */
 
 /* ---- limits --------------------------------------------------------------- */
 
@@ -246,6 +246,7 @@ enum map_number {
 enum endpoint_flag {
 	ENDPOINT_ENFORCED = 1, /* else everything passes */
 	ENDPOINT_TIMING = 2,   /* events carry nanoseconds */
+	ENDPOINT_EGRESS = 4,   /* what it sends is policed: the peer is the server */
 };
 
 enum deny_mode {
@@ -271,17 +272,37 @@ struct endpoint {
 	unsigned char inspected[8192]; /* bit n: some peer's port n is inspected */
 };
 
-/* peers: address -> identity. Absent is IDENTITY_WORLD. */
-#define IDENTITY_WORLD 0
 struct address {
 	unsigned char bytes[16]; /* IPv4 as ::ffff:a.b.c.d */
 };
 
-/* port_policies: what a peer may do on a port; port 0 is every other port. */
+/*
+ * peers: longest prefix of an address -> identity. Absent is IDENTITY_WORLD. The
+ * family always counts, so that no network of IPv6 means an address of IPv4.
+ */
+#define IDENTITY_WORLD 0
+#define PEER_BITS_ALWAYS 32
+#define PEER_BITS 160
+struct peer_key {
+	unsigned int bits;   /* that count, of those behind this word */
+	unsigned int family; /* 4 or 6 */
+	struct address address;
+};
+
+/*
+ * port_policies: what a peer may do; the longest prefix decides. Policy and
+ * identity always count; nothing else: all that has no longer one; a protocol:
+ * all its ports; and so on to a single port. Absent is PORT_DENY.
+ */
+#define PORT_KEY_BITS_ALWAYS 64
+#define PORT_KEY_BITS 88
 struct port_key {
+	unsigned int bits;   /* that count, of those behind this word */
 	unsigned int policy; /* struct endpoint: another after each change */
 	unsigned int identity;
-	unsigned int port; /* host order */
+	unsigned char protocol; /* of IP */
+	unsigned char port[2];  /* network order; the type of ICMP, 0 where there is none */
+	unsigned char reserved; /* 0 */
 };
 
 enum port_verdict {
@@ -416,7 +437,13 @@ struct flow {
 #define FLOW_PHASE_OFFSET 199 /* of head.phase, for who reads a flow from outside */
 _Static_assert(__builtin_offsetof(struct flow, head.phase) == FLOW_PHASE_OFFSET, "moved");
 
-/* events: a ring of these. */
+/* Whose side of the connection is policed. */
+enum direction {
+	DIRECTION_INGRESS = 0, /* the server's: the peer is the client */
+	DIRECTION_EGRESS = 1,  /* the client's: the peer is the server */
+};
+
+/* events: a ring of these. Ports are the connection's, the client's is peer_port. */
 struct event {
 	unsigned long long time;        /* CLOCK_MONOTONIC, ns */
 	unsigned long long nanoseconds; /* in the chain; 0 without timing */
@@ -430,8 +457,8 @@ struct event {
 	unsigned short port;      /* host order */
 	unsigned char verdict;
 	unsigned char reason;
-	unsigned short length; /* bytes of the head that follow */
-	unsigned int reserved;
+	unsigned short length;    /* bytes of the head that follow */
+	unsigned int direction;   /* enum direction */
 	unsigned char bytes[512]; /* EVENT_BYTES */
 };
 #define RULE_NONE 0xffffffffU

@@ -34,6 +34,7 @@ struct context {
 	u32 deny_mode;        /* ENTRY -> VERDICT */
 	u32 generation;       /* ENTRY -> FLOW, HEADER */
 	u32 policy;           /* ENTRY -> HEADER */
+	u32 direction;        /* ENTRY -> HEADER, events */
 	u32 holds_claim;      /* FLOW -> release() */
 	u32 revised;          /* HEADER -> FLOW: the header verdict is of today */
 	u32 outcome;          /* any -> VERDICT */

@@ -58,6 +58,7 @@ static __always_inline u32 event_head(struct event *event, struct context *c, st
 	bytes = bounded(bytes, EVENT_BYTES * 2 - 1);
 #pragma clang loop unroll(disable)
 	for (i = 0; i < EVENT_BYTES; i++) {
+		opaque(i);
 		if (i >= bytes)
 			break;
 		event->bytes[bounded(i, EVENT_BYTES - 1)] =
@@ -83,7 +84,7 @@ static __always_inline void report(struct context *c, struct flow *flow, u32 ver
 	}
 	event->time = now;
 	event->nanoseconds = c->began ? now - c->began : 0;
-	event->peer = c->key.peer;
+	event->peer = c->direction == DIRECTION_EGRESS ? c->key.local : c->key.peer;
 	event->endpoint = c->endpoint;
 	event->rule_set = flow ? flow->rule_set : 0;
 	event->serial = flow ? c->head.serial : 0;
@@ -93,7 +94,7 @@ static __always_inline void report(struct context *c, struct flow *flow, u32 ver
 	event->port = swap16(c->key.port);
 	event->verdict = verdict;
 	event->reason = reason;
-	event->reserved = 0;
+	event->direction = c->direction;
 	event->length = flow ? event_head(event, c, flow) : 0;
 	/* The reader looks by itself: waking it costs more than the event. */
 	bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);

@@ -14,8 +14,9 @@
  *                  HEADER takes away
  *   ended          flow_key -> struct ended (LRU)        whoever ends a flow
  *   replies        reply_key -> u64 (LRU)                watcher
- *   peers          address -> identity                   user space
- *   port_policies  port_key -> struct port_policy        user space
+ *   peers          prefix of a peer_key -> identity      user space
+ *   port_policies  prefix of a port_key ->               user space
+ *                  struct port_policy
  *   rule_sets      index -> struct rule_set              user space
  *   tables         one value: the words of all images    user space (mmap)
  *   context        per CPU: struct context               the chain
@@ -92,29 +93,33 @@ static __always_inline void count_many(u32 number, u64 many)
 		*value += many;
 }
 
-/* The identity of an address; what nobody knows is the world. */
-static __always_inline u32 identity_of(const struct address *address)
+/* The identity of an address of IPv4 or IPv6; what nobody knows is the world. */
+static __always_inline u32 identity_of(u32 family, const struct address *address)
 {
-	u32 *identity = bpf_map_lookup_elem(MAP(MAP_PEERS), (void *)address);
+	struct peer_key key = { .bits = PEER_BITS, .family = family, .address = *address };
+	u32 *identity = bpf_map_lookup_elem(MAP(MAP_PEERS), &key);
 
 	return identity ? *identity : IDENTITY_WORLD;
 }
 
 /*
- * What this peer may do on this port (host order); port 0 asks for everything
- * that is not a named TCP port. Nothing known means denied.
+ * What this peer may do with this protocol and port (network order; the type of
+ * ICMP, 0 where there is none). Nothing known means denied.
  */
-static __always_inline struct port_policy port_policy_of(u32 number, u32 identity, u32 port)
+static __always_inline struct port_policy port_policy_of(u32 number, u32 identity, u32 protocol,
+							 u16 port_net)
 {
 	struct port_policy denied = { .verdict = PORT_DENY };
-	struct port_key key = { .policy = number, .identity = identity, .port = port };
+	struct port_key key = {
+		.bits = PORT_KEY_BITS,
+		.policy = number,
+		.identity = identity,
+		.protocol = protocol,
+	};
 	struct port_policy *policy;
 
+	__builtin_memcpy(key.port, &port_net, 2);
 	policy = bpf_map_lookup_elem(MAP(MAP_PORT_POLICIES), &key);
-	if (!policy && port) {
-		key.port = 0;
-		policy = bpf_map_lookup_elem(MAP(MAP_PORT_POLICIES), &key);
-	}
 	return policy ? *policy : denied;
 }
 

@@ -32,6 +32,7 @@
 #define PROTO_UDP 17
 #define PROTO_FRAGMENT6 44
 #define PROTO_ICMP6 58
+#define PROTO_SCTP 132
 
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
@@ -48,6 +49,7 @@ enum packet_kind {
 	PACKET_OTHER_IP,
 	PACKET_REFUSED,        /* `reason` says why */
 	PACKET_LATER_FRAGMENT, /* not TCP, and of no use without the first */
+	PACKET_SCTP,
 };
 
 struct packet {
@@ -108,7 +110,8 @@ static __always_inline int parse_transport(const u8 *data, const u8 *end, struct
 		packet->icmp_type = at[0];
 		return PACKET_ICMP;
 	}
-	if (packet->protocol != PROTO_TCP && packet->protocol != PROTO_UDP)
+	if (packet->protocol != PROTO_TCP && packet->protocol != PROTO_UDP &&
+	    packet->protocol != PROTO_SCTP)
 		return PACKET_OTHER_IP;
 	if (at + 8 > end || bytes < 8)
 		return refuse(packet, REASON_BAD_PACKET);
@@ -116,6 +119,8 @@ static __always_inline int parse_transport(const u8 *data, const u8 *end, struct
 	__builtin_memcpy(&packet->destination_port_net, at + 2, 2);
 	if (packet->protocol == PROTO_UDP)
 		return PACKET_UDP;
+	if (packet->protocol == PROTO_SCTP)
+		return PACKET_SCTP;
 	if (at + TCP_BYTES > end)
 		return refuse(packet, REASON_BAD_PACKET);
 	packet->seq = load32(at + 4);
@@ -197,7 +202,7 @@ static __always_inline int parse_ipv6(const u8 *data, const u8 *end, u32 frame,
 				       bytes - OPTIONS6_BYTES);
 	}
 	if (packet->protocol != PROTO_TCP && packet->protocol != PROTO_UDP &&
-	    packet->protocol != PROTO_ICMP6)
+	    packet->protocol != PROTO_SCTP && packet->protocol != PROTO_ICMP6)
 		return refuse(packet, REASON_BAD_PACKET);
 	return parse_transport(data, end, packet, l3 + IPV6_BYTES, bytes);
 }

@@ -36,6 +36,12 @@ static __always_inline int pass_unmarked(struct xdp_md *ctx)
 	return XDP_PASS; /* an empty slot: nobody was */
 }
 
+/* The watcher as XDP judges nothing: what it has seen goes on. */
+static __always_inline int unjudged(void)
+{
+	return XDP_PASS;
+}
+
 /* Pass a packet that the chain has judged, with the mark that the guard demands. */
 static __always_inline int pass(struct xdp_md *ctx, struct context *c)
 {

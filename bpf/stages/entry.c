@@ -54,6 +54,7 @@ static __always_inline int stage_entry(struct xdp_md *ctx)
 	c->deny_mode = endpoint->deny_mode;
 	c->generation = endpoint->generation;
 	c->policy = endpoint->policy;
+	c->direction = endpoint->flags & ENDPOINT_EGRESS ? DIRECTION_EGRESS : DIRECTION_INGRESS;
 	fill_key(c);
 	if (kind == PACKET_TCP && port_is_inspected(endpoint, c->key.port)) {
 		if (c->packet.version == 6)

@@ -46,7 +46,8 @@ static __always_inline int plain(struct xdp_md *ctx, struct context *c, u32 verd
 
 	if (verdict == PORT_ALLOW || packet->kind == PACKET_LATER_FRAGMENT)
 		return pass(ctx, c);
-	if (packet->protocol == PROTO_TCP || packet->protocol == PROTO_UDP) {
+	if (packet->protocol == PROTO_TCP || packet->protocol == PROTO_UDP ||
+	    packet->protocol == PROTO_SCTP) {
 		if (!opens && is_reply(c))
 			return pass(ctx, c);
 	} else if (is_needed_icmp(packet)) {
@@ -220,13 +221,16 @@ static __always_inline int stage_header(struct xdp_md *ctx)
 	struct context *c = context_get();
 	struct port_policy policy;
 	struct packet *packet;
-	u32 port;
+	u32 identity;
+	u16 port_net;
 
 	if (!c)
 		return XDP_DROP;
 	packet = &c->packet;
-	port = packet->protocol == PROTO_TCP ? swap16(c->key.port) : 0;
-	policy = port_policy_of(c->policy, identity_of(&packet->source), port);
+	identity = identity_of(packet->version,
+			       c->direction == DIRECTION_EGRESS ? &c->key.local : &c->key.peer);
+	port_net = packet->kind == PACKET_ICMP ? swap16((u16)packet->icmp_type) : c->key.port;
+	policy = port_policy_of(c->policy, identity, packet->protocol, port_net);
 	if (c->holds_claim)
 		return revise(ctx, c, &policy);
 	if (packet->protocol != PROTO_TCP || policy.verdict != PORT_INSPECT)

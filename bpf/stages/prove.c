@@ -17,6 +17,7 @@ static __always_inline int is_equal(const u8 *copy, const u32 mask, u32 index, c
 
 #pragma clang loop unroll(disable)
 	for (i = 0; i < PIECE; i++) {
+		opaque(i);
 		if (i >= bytes)
 			break;
 		if (copy[bounded(index + i, mask)] != piece[i])

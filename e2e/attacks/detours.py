@@ -9,9 +9,9 @@ import contextlib
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from bpfast.kernel import syscall
+from bpfast.kernel import clsact, hooks, syscall
 from e2e.attacks.arena import Arena
 from e2e.namespace import run
 from e2e.topology import GATEWAY, Pod
@@ -86,6 +86,17 @@ def _redirector(source: str, target: int) -> bytes:
     )
 
 
+def _attached(program: int, index: int) -> Callable[[], None]:
+    """Attach a program to an interface of this namespace, as the kernel can; return what takes it off."""
+    if hooks.tcx_offered():
+        link = syscall.link_create(program, index, syscall.ATTACH_TCX_INGRESS)
+        return lambda: os.close(link)
+    device = clsact.Device("/proc/thread-self/ns/net", index)
+    clsact.add_qdisc(device)
+    clsact.put(program, "redirect_peer", device)
+    return lambda: clsact.take_off(device, qdisc=True)
+
+
 @contextlib.contextmanager
 def redirect_peer(arena: Arena) -> Iterator[str]:
     """Let the host hand the client's packets to the server's ``eth0`` itself; give that one's address."""
@@ -97,12 +108,13 @@ def redirect_peer(arena: Arena) -> Iterator[str]:
     code = _redirector(arena.pod.host_mac, target)
     program = syscall.prog_load(syscall.PROG_TYPE_SCHED_CLS, code, "redirect_peer")
     with host.entered():
-        link = syscall.link_create(program, source, syscall.ATTACH_TCX_INGRESS)
+        end = _attached(program, source)
     arena.client.namespace.run("ip", "neigh", "replace", GATEWAY, "dev", "eth0", "lladdr", mac)
     try:
         yield mac
     finally:
-        os.close(link)
+        with host.entered():
+            end()
         os.close(program)
         arena.client.namespace.run("ip", "neigh", "delete", GATEWAY, "dev", "eth0")
 

@@ -38,6 +38,7 @@ class Kind(IntEnum):
     OTHER_IP = 4
     REFUSED = 5
     LATER_FRAGMENT = 6
+    SCTP = 7
 
 
 _NUMBERS = (

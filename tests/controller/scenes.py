@@ -9,7 +9,7 @@ from typing import Any
 
 from bpfast import abi
 from bpfast.abi import MapNumber
-from bpfast.controller.desired import Desired, desired
+from bpfast.controller.desired import Desired, World, desired
 from bpfast.kernel import syscall
 from bpfast.kernel.frames import ACK, SYN, Frames
 from bpfast.kernel.trial import XDP_PASS, Trial
@@ -56,7 +56,9 @@ ALLOW = policy("web")
 def wanted(*policies: Object, endpoints: Sequence[Endpoint] = ENDPOINTS) -> Desired:
     """Return what these policies ask for."""
     texts = [Text(f"{number}.json", json.dumps(each)) for number, each in enumerate(policies)]
-    return desired(endpoints, read_policies(texts), (HOST_ADDRESS,), default_deny=False)
+    attached = {endpoint.full_name for endpoint in endpoints if endpoint.netns}
+    world = World(tuple(endpoints), (HOST_ADDRESS,))
+    return desired(world, read_policies(texts), only=attached)
 
 
 def packed_key(endpoint: int, frames: Frames) -> bytes:

@@ -17,6 +17,7 @@ from bpfast.controller.desired import identity_of
 from bpfast.controller.enforce import Enforcer, Modes
 from bpfast.controller.sweep import FlowKey, Sweeper
 from bpfast.kernel.attach import Place
+from bpfast.kernel.prefixes import PortPrefix
 from bpfast.kernel.program import Programs
 from bpfast.kernel.state import PortEntry
 from bpfast.kernel.trial import Trial
@@ -92,9 +93,9 @@ def test_policies_become_what_the_kernel_looks_up(trial: Trial, enforcer: Enforc
     assert {1: WEB.netns.path if WEB.netns else None} == enforcer.namespaces()
     _generation, number, mark = trial.state.read_endpoint(1)
     entries = trial.state.read_policy(number)
-    assert PortEntry(PortVerdict.INSPECT, index) == entries[CLIENT_IDENTITY, 80]
-    assert PortEntry(PortVerdict.DENY) == entries[CLIENT_IDENTITY, 0]
-    assert PortEntry(PortVerdict.DENY) == entries[0, 0]
+    assert PortEntry(PortVerdict.INSPECT, index) == entries[PortPrefix.one(CLIENT_IDENTITY, 80)]
+    assert PortEntry(PortVerdict.DENY) == entries[PortPrefix(CLIENT_IDENTITY)]
+    assert PortEntry(PortVerdict.DENY) == entries[PortPrefix(0)]
     assert mark == enforcer.policed[1].mark != 0
     assert enforcer.policed[1].entries == entries
     assert enforcer.policed[1].directory.is_dir()

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from bpfast import abi
-from bpfast.abi import Reason, Verdict
+from bpfast.abi import Direction, Reason, Verdict
 from bpfast.controller.report import Reporter
 from tests.controller.scenes import (
     API,
@@ -41,7 +41,7 @@ def event(
     verdict: Verdict = Verdict.ALLOW,
     **more: int,
 ) -> bytes:
-    """Return what the kernel sends; ``more``: reason, nanoseconds, endpoint, rule_set."""
+    """Return what the kernel sends; ``more``: reason, nanoseconds, endpoint, rule_set, direction."""
     return _EVENT.pack(
         time.monotonic_ns(),
         more.get("nanoseconds", 0),
@@ -56,7 +56,7 @@ def event(
         verdict,
         more.get("reason", Reason.RULE),
         len(head),
-        0,
+        more.get("direction", Direction.INGRESS),
         head,
     )
 
@@ -145,6 +145,23 @@ def test_an_allowed_request(as_json: Printed) -> None:
         "rule": RULE_NAME,
         "reason": "rule",
     } == fields
+
+
+def test_a_request_that_the_endpoint_sends(as_json: Printed) -> None:
+    """Of a connection out the peer is the server, so its port is the server's."""
+    as_json.reporter.verdicts([event(direction=Direction.EGRESS)])
+    fields = as_json.fields()
+    assert ["egress", 80, 80] == [fields[name] for name in ("direction", "peer_port", "port")]
+
+
+def test_warnings(text: Printed, as_json: Printed) -> None:
+    """What a policy says and is not done is on stderr, and for programs among the events too."""
+    for printed in (text, as_json):
+        printed.reporter.warning("default/p", "spec.ingress[0]", "no")
+        assert "warning: default/p: spec.ingress[0]: no\n" == printed.err.getvalue()
+    assert [] == text.lines
+    expected = {"event": "warning", "policy": "default/p", "path": "spec.ingress[0]", "reason": "no"}
+    assert expected == as_json.fields()
 
 
 def test_a_denied_connection(as_json: Printed) -> None:

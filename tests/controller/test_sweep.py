@@ -15,6 +15,7 @@ from bpfast.abi import DenyMode, EventMode, PortVerdict
 from bpfast.controller import sweep
 from bpfast.controller.sweep import FlowKey, Sweeper
 from bpfast.kernel.frames import Frames
+from bpfast.kernel.prefixes import PortPrefix
 from bpfast.kernel.state import EndpointConfig, PortEntry
 from bpfast.kernel.trial import Trial
 from tests.controller.scenes import embryos, half_open, opened, packed_key
@@ -111,7 +112,7 @@ def test_a_namespace_that_cannot_be_read_is_not_an_empty_one(tmp_path: Path) -> 
 
 def inspect(trial: Trial, port: int) -> Sweeper:
     """Have the trial's endpoint inspect a port; return a sweeper for it."""
-    trial.state.write_policy(1, {(0, port): PortEntry(PortVerdict.INSPECT, 1)})
+    trial.state.write_policy(1, {PortPrefix.one(0, port): PortEntry(PortVerdict.INSPECT, 1)})
     config = EndpointConfig(
         enforced=True,
         timing=False,

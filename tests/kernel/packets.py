@@ -17,6 +17,7 @@ from bpfast.abi import DenyMode, EventMode, MapNumber, PortVerdict
 from bpfast.events.verdict import VerdictEvent, decode
 from bpfast.kernel import syscall
 from bpfast.kernel.maps import possible_cpus
+from bpfast.kernel.prefixes import PortPrefix
 from bpfast.kernel.state import EndpointConfig, PortEntry
 from bpfast.kernel.trial import XDP_PASS, XDP_TX, Trial
 from bpfast.policy.rules import HeaderMatch, HttpRule, RuleSet
@@ -184,11 +185,11 @@ class Box:
         assert made.refused == ()
         return self.trial.state.install(made.image)
 
-    def configure(self, entries: Mapping[tuple[int, int], PortEntry] | None = None, **changes: Any) -> None:
+    def configure(self, entries: Mapping[PortPrefix, PortEntry] | None = None, **changes: Any) -> None:
         """Switch to a new generation: port policies (default: inspect 80, else deny) and settings."""
         plain = {
-            (0, PORT): PortEntry(PortVerdict.INSPECT, self.rule_set),
-            (0, 0): PortEntry(PortVerdict.DENY),
+            PortPrefix.one(0, PORT): PortEntry(PortVerdict.INSPECT, self.rule_set),
+            PortPrefix(0): PortEntry(PortVerdict.DENY),
         }
         number = next(Box._numbers)
         self.trial.state.write_policy(number, plain if entries is None else entries)

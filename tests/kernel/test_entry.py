@@ -11,6 +11,7 @@ import struct
 import pytest
 
 from bpfast.abi import PortVerdict
+from bpfast.kernel.prefixes import PeerTable, PortPrefix
 from bpfast.kernel.state import PortEntry
 from bpfast.kernel.trial import XDP_DROP, XDP_TX
 from e2e.segments import Flags, Segment, ethernet
@@ -126,7 +127,10 @@ def test_tcp_fragments_are_dropped_before_the_port_is_known(box: Box, fragment: 
 def test_fragments_to_an_allowed_port_are_dropped_too(box: Box) -> None:
     """L4 permission for every port makes no fragment pass: a fragment has no port."""
     box.configure(
-        {(0, 80): PortEntry(PortVerdict.INSPECT, box.rule_set), (0, 0): PortEntry(PortVerdict.ALLOW)}
+        {
+            PortPrefix.one(0, 80): PortEntry(PortVerdict.INSPECT, box.rule_set),
+            PortPrefix(0): PortEntry(PortVerdict.ALLOW),
+        }
     )
     assert XDP_DROP == box.receive(to_pod(tcp(SYN, peer_port=9, port=81), fragment=0x2000)).action
     assert {"fragment": 1} == box.reasons
@@ -269,7 +273,9 @@ def test_other_tcp_ports_are_denied_by_default(box: Box) -> None:
 
 def test_ports_that_l4_allows_pass_without_a_flow(box: Box) -> None:
     """On an allowed port everything passes uninspected and no flow is made."""
-    box.configure({(0, 81): PortEntry(PortVerdict.ALLOW), (0, 0): PortEntry(PortVerdict.DENY)})
+    box.configure(
+        {PortPrefix.one(0, 81): PortEntry(PortVerdict.ALLOW), PortPrefix(0): PortEntry(PortVerdict.DENY)}
+    )
     connection = box.connected(port=81)
     assert connection.send(DENIED).passed
     assert connection.flow is None
@@ -280,19 +286,19 @@ def test_an_identity_has_policies_of_its_own(box: Box) -> None:
     """A known peer is judged by its identity's entries, not by those of the world."""
     from ipaddress import IPv4Address  # noqa: PLC0415
 
-    box.trial.state.write_peers({IPv4Address(CLIENT): 7})
+    box.trial.state.write_peers(PeerTable.of({IPv4Address(CLIENT): 7}))
     try:
         entries = {
-            (0, 80): PortEntry(PortVerdict.INSPECT, box.rule_set),
-            (7, 81): PortEntry(PortVerdict.ALLOW),
+            PortPrefix.one(0, 80): PortEntry(PortVerdict.INSPECT, box.rule_set),
+            PortPrefix.one(7, 81): PortEntry(PortVerdict.ALLOW),
         }
         box.configure(entries)
         assert XDP_DROP == box.connection(port=80).syn().action or not box.connection().raw().passed
         assert box.connection(port=81).syn().passed
-        box.trial.state.write_peers({})
+        box.trial.state.write_peers(PeerTable({}))
         assert XDP_DROP == box.connection(port=81).syn().action
     finally:
-        box.trial.state.write_peers({})
+        box.trial.state.write_peers(PeerTable({}))
 
 
 def test_replies_to_the_pods_own_connections_pass(box: Box) -> None:
@@ -361,9 +367,9 @@ def test_tcp_rules_allow_no_datagrams(box: Box, port: int) -> None:
     """A port that TCP may use, inspected or not, is closed to UDP."""
     box.configure(
         {
-            (0, 80): PortEntry(PortVerdict.INSPECT, box.rule_set),
-            (0, 81): PortEntry(PortVerdict.ALLOW),
-            (0, 0): PortEntry(PortVerdict.DENY),
+            PortPrefix.one(0, 80): PortEntry(PortVerdict.INSPECT, box.rule_set),
+            PortPrefix.one(0, 81): PortEntry(PortVerdict.ALLOW),
+            PortPrefix(0): PortEntry(PortVerdict.DENY),
         }
     )
     assert XDP_DROP == box.receive(to_pod(datagram(9, port), protocol=UDP)).action

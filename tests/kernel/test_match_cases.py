@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from bpfast.abi import Phase, PortVerdict, Reason, Verdict
+from bpfast.kernel.prefixes import PortPrefix
 from bpfast.kernel.state import PortEntry
 from tests.kernel.packets import LARGEST, Box, Connection
 from tests.match_cases import Expected, MatchCase, cases
@@ -35,7 +36,7 @@ def outcomes(case: MatchCase, connection: Connection, pieces: Iterator[bytes]) -
     """Send the stream and return what became of each head, in the words of the case."""
     box = connection.box
     index = box.install(case.rules)
-    box.configure({(0, 80): PortEntry(PortVerdict.INSPECT, index)})
+    box.configure({PortPrefix.one(0, 80): PortEntry(PortVerdict.INSPECT, index)})
     found = []
     connection.handshake()
     for piece in pieces:

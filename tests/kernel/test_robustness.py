@@ -16,6 +16,7 @@ import pytest
 
 from bpfast.abi import MapNumber, PortVerdict, Slot
 from bpfast.kernel import syscall
+from bpfast.kernel.prefixes import PortPrefix
 from bpfast.kernel.state import PortEntry
 from bpfast.kernel.trial import TC_SHOT, TCX_CONTINUE, XDP_DROP, XDP_TX
 from bpfast.policy.rules import HttpRule, RuleSet
@@ -162,7 +163,7 @@ def test_new_rules_hold_from_the_next_request_on(box: Box) -> None:
     connection = box.connected()
     connection.exchange()
     other = box.install(RuleSet((HttpRule("other", path="/secret"),)))
-    box.configure({(0, 80): PortEntry(PortVerdict.INSPECT, other)})
+    box.configure({PortPrefix.one(0, 80): PortEntry(PortVerdict.INSPECT, other)})
     connection.exchange(DENIED)
     assert XDP_TX == connection.send(get()).action
 
@@ -172,7 +173,7 @@ def test_new_rules_inside_a_request_pass_nothing_that_they_deny(box: Box) -> Non
     connection = box.connected()
     assert connection.send(b"GET /pub").passed
     other = box.install(RuleSet((HttpRule("other", path="/secret"),)))
-    box.configure({(0, 80): PortEntry(PortVerdict.INSPECT, other)})
+    box.configure({PortPrefix.one(0, 80): PortEntry(PortVerdict.INSPECT, other)})
     outcome = connection.send(b"lic HTTP/1.1\r\nHost: a\r\n\r\n")
     assert bool(outcome.payload) == (not box.reasons)
     assert b"" == connection.send(get()).payload
@@ -182,7 +183,7 @@ def test_changed_to_deny_resets(box: Box) -> None:
     """When L4 no longer allows the peer, its next packet resets the connection; nothing of it passes."""
     connection = box.connected()
     connection.exchange()
-    box.configure({(0, 0): PortEntry(PortVerdict.DENY)})
+    box.configure({PortPrefix(0): PortEntry(PortVerdict.DENY)})
     outcomes = [connection.raw(get()) for _ in range(3)]
     assert b"" == b"".join(outcome.payload for outcome in outcomes)
     assert any(outcome.resets_server for outcome in outcomes)
@@ -194,7 +195,7 @@ def test_changed_to_allow_goes_on_uninspected(box: Box) -> None:
     """When L4 allows all of the port, an open connection goes on, whatever it asks for."""
     connection = box.connected()
     assert connection.send(get()[:10]).passed
-    box.configure({(0, 80): PortEntry(PortVerdict.ALLOW)})
+    box.configure({PortPrefix.one(0, 80): PortEntry(PortVerdict.ALLOW)})
     assert connection.send(b"anything at all\r\n").passed
     assert connection.send(DENIED).passed
     connection.serve(response())
@@ -203,7 +204,7 @@ def test_changed_to_allow_goes_on_uninspected(box: Box) -> None:
 
 def test_allow_to_inspect_in_mid_connection_is_a_reset(box: Box) -> None:
     """A connection that began uninspected has no known state: once inspected it is reset, and counted."""
-    box.configure({(0, 80): PortEntry(PortVerdict.ALLOW)})
+    box.configure({PortPrefix.one(0, 80): PortEntry(PortVerdict.ALLOW)})
     connection = box.connected()
     connection.exchange()
     box.configure()
@@ -215,7 +216,7 @@ def test_allow_to_inspect_in_mid_connection_is_a_reset(box: Box) -> None:
 
 def test_allow_to_inspect_does_not_take_the_next_bytes_for_the_first(box: Box) -> None:
     """Nor does the embryo that such a connection may have left make its later bytes a first request."""
-    box.configure({(0, 80): PortEntry(PortVerdict.ALLOW)})
+    box.configure({PortPrefix.one(0, 80): PortEntry(PortVerdict.ALLOW)})
     connection = box.connected()
     connection.send(b"GET /sec")
     box.configure()
@@ -240,7 +241,7 @@ def test_a_rule_set_replaced_in_place_inside_a_request(box: Box) -> None:
     box.trial.state.retire(())
     index = box.install(RuleSet((HttpRule("all"),)))
     assert box.rule_set == index
-    box.configure({(0, 80): PortEntry(PortVerdict.INSPECT, index)})
+    box.configure({PortPrefix.one(0, 80): PortEntry(PortVerdict.INSPECT, index)})
     assert b"" == connection.send(b"lic HTTP/1.1\r\nHost: a\r\n\r\n").payload
     assert 1 == box.reasons["stale_table"]
 

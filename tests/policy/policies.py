@@ -5,7 +5,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from bpfast.policy.lower import lower
-from bpfast.policy.meaning import Allow, Deny, EndpointPolicy, Inspect, Lowered, Peer, PortVerdict
+from bpfast.policy.meaning import Allow, Deny, Direction, EndpointPolicy, Inspect, Lowered, Peer, PortVerdict
 from bpfast.policy.reader import Policy, Text, read_policies
 from bpfast.policy.subject import Subject
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 Object = dict[str, Any]
 
-WEB = Subject("demo", "web", {"app": "web", "tier": "front"})
-CLIENT = Subject("demo", "client", {"app": "client"})
+WEB = Subject("demo", "web", {"app": "web", "tier": "front"}, ports={"http": ((8080, "TCP"),)})
+CLIENT = Subject("demo", "client", {"app": "client"}, ports={"http": ((9090, "TCP"),), "dns": ((53, "UDP"),)})
 OTHER = Subject("demo", "other", {"app": "other"})
 STRANGER = Subject("prod", "client", {"app": "client"}, {"team": "shop"}, "till")
 SUBJECTS = (WEB, CLIENT, OTHER, STRANGER)
@@ -45,6 +45,16 @@ def policy(spec: Object | None, *, name: str = "p", namespace: str = "demo", **f
     return whole | ({} if spec is None else {"spec": spec}) | fields
 
 
+def clusterwide(spec: Object, *, name: str = "c") -> Object:
+    """Return a clusterwide policy with this ``spec``."""
+    return {
+        "apiVersion": "cilium.io/v2",
+        "kind": "CiliumClusterwideNetworkPolicy",
+        "metadata": {"name": name},
+        "spec": spec,
+    }
+
+
 def read(*policies: Object) -> tuple[Policy, ...]:
     """Return policies as if each had been a file of its own."""
     return read_policies(Text(f"{n}.json", json.dumps(each)) for n, each in enumerate(policies))
@@ -57,7 +67,12 @@ def lowered(*policies: Object, default_deny: bool = False) -> Lowered:
 
 def at_web(*policies: Object, default_deny: bool = False) -> EndpointPolicy:
     """Return what policies mean for connections to WEB."""
-    return lowered(*policies, default_deny=default_deny).endpoints["demo/web"]
+    return lowered(*policies, default_deny=default_deny).ingress["demo/web"]
+
+
+def from_web(*policies: Object, default_deny: bool = False) -> EndpointPolicy:
+    """Return what policies mean for connections that WEB opens."""
+    return lowered(*policies, default_deny=default_deny).of(Direction.EGRESS)["demo/web"]
 
 
 def peer(subject: Subject) -> Peer:

@@ -34,6 +34,9 @@ def value(text: str) -> object:
         ("12:30", "12:30"),
         ("2020-01-01", "2020-01-01"),
         ("0x_", "0x_"),
+        ("18446744073709551615", 2**64 - 1),
+        ("18446744073709551616", 2.0**64),
+        ("0x10000000000000000", "0x10000000000000000"),
         ("=", "="),
         ("!!str 80", "80"),
         ("! 80", "80"),
@@ -127,7 +130,9 @@ def test_very_deep_nesting_is_only_a_flaw() -> None:
     assert not only.complete
 
 
-@pytest.mark.parametrize("text", ("a: b: c", "a:\n\tb: 1", "[", "\x01", "a: '", "%", "\ud800"))
+@pytest.mark.parametrize(
+    "text", ("a: b: c", "a:\n\tb: 1", "[", "\x01", "a: '", "%", "\ud800", "a:\n\ufeff- 1")
+)
 def test_what_is_not_yaml_is_a_flaw(text: str) -> None:
     """A text that cannot be scanned gives one flaw that says so."""
     (only,) = read_documents(text)
@@ -156,3 +161,51 @@ def test_documents_before_a_broken_one_are_kept() -> None:
 def test_values_are_shown_as_in_yaml(value: object, expected: str) -> None:
     """Messages show scalars as YAML has them, and nothing long."""
     assert expected == shown(value)
+
+
+def lines(text: str, *paths: tuple[str | int, ...]) -> list[int | None]:
+    """Return the lines of ``paths`` in the only document of a text."""
+    (only,) = read_documents(text)
+    return [only.line(path) for path in paths]
+
+
+def test_values_have_lines() -> None:
+    """A field stands where its key stands, an entry of a list where it begins."""
+    text = "a:\n  b:\n  - 1\n  -\n    c: |\n      x\n    d: 2\n"
+
+    assert [1, 1, 2, 3, 5, 5, 7] == lines(
+        text, (), ("a",), ("a", "b"), ("a", "b", 0), ("a", "b", 1), ("a", "b", 1, "c"), ("a", "b", 1, "d")
+    )
+
+
+def test_what_is_not_there_has_the_line_of_what_is_above_it() -> None:
+    """A path that leads nowhere has the line of its last step that is there."""
+    assert [2, 3, 3] == lines("a: 1\nb:\n- c: 2\n", ("b", 7), ("b", 0, "d"), ("b", 0, "c", "e", 1))
+
+
+def test_lines_of_a_document_are_those_of_the_text() -> None:
+    """Documents before it, empty ones as well, count."""
+    _, second = read_documents("---\n---\na: 1\n---\n\n---\nb:\n c: 2\n")
+
+    assert [7, 8] == [second.line(("b",)), second.line(("b", "c"))]
+
+
+def test_what_an_alias_stands_for_has_its_own_lines() -> None:
+    """An alias stands at its key, what is inside of it where it was written."""
+    assert [3, 2] == lines("a: &x\n  b: 1\nc: *x\n", ("c",), ("c", "b"))
+
+
+def test_the_first_of_two_equal_keys_has_the_line() -> None:
+    """The line is that of the value which was taken."""
+    assert [1] == lines("a: 1\na: 2\n", ("a",))
+
+
+def test_a_text_that_breaks_has_lines_up_to_there() -> None:
+    """Of a text that is not YAML to the end, what was read has its line."""
+    assert [2] == lines("a: 1\nb: 2\nc: [", ("b",))
+
+
+def test_a_byte_order_mark_may_begin_a_text() -> None:
+    """Editors write it there; anywhere else readers of YAML do not agree what it is."""
+    assert {"a": 1} == value("\ufeffa: 1")
+    assert [2] == [flaw.line for flaw in read_documents("a:\n  \ufeff- 1")[0].flaws]

@@ -4,7 +4,7 @@
 import pytest
 
 from bpfast.errors import Bug
-from bpfast.policy.meaning import HOST, WORLD, Allow, Deny, Inspect, Peer
+from bpfast.policy.meaning import HOST, WORLD, Allow, Deny, Inspect, Peer, PeerPolicy
 from bpfast.policy.rules import HeaderMatch, HttpRule, RuleSet
 from tests.policy.policies import (
     CLIENT,
@@ -46,7 +46,6 @@ class TestDefaultDeny:
 
         assert not web.enforced
         assert Allow() == web.verdict(WORLD, 80)
-        assert frozenset() == web.ports()
 
     def test_default_deny_closes_endpoints_without_policies(self) -> None:
         """With ``default_deny`` an endpoint that no policy selects is closed to all but the host."""
@@ -75,14 +74,14 @@ class TestDefaultDeny:
         """A policy for one endpoint does not close another one."""
         meaning = lowered(policy(rule({})))
 
-        assert {"demo/web"} == {name for name, each in meaning.endpoints.items() if each.enforced}
+        assert {"demo/web"} == {name for name, each in meaning.ingress.items() if each.enforced}
 
-    def test_the_host_is_always_allowed(self) -> None:
-        """The node's own addresses are let in whatever policies say, HTTP rules included."""
+    def test_the_host_is_let_in(self) -> None:
+        """The node's own addresses are let in through rules for everybody, HTTP rules included."""
         web = at_web(policy(rule({"toPorts": [port(80, GET)]})))
 
         assert Allow() == web.verdict(HOST, 80)
-        assert Allow() == web.other_ports(HOST)
+        assert Allow() == web.of(HOST).other
 
 
 class TestSubjects:
@@ -92,7 +91,7 @@ class TestSubjects:
     def enforced(selector: Object, namespace: str = "demo") -> set[str]:
         """Return the endpoints that a selector closes."""
         meaning = lowered(policy(rule({}, endpointSelector=selector), namespace=namespace))
-        return {name for name, each in meaning.endpoints.items() if each.enforced}
+        return {name for name, each in meaning.ingress.items() if each.enforced}
 
     def test_an_empty_selector_is_the_whole_namespace(self) -> None:
         """``endpointSelector: {}`` selects every endpoint of the policy's namespace and no other."""
@@ -135,7 +134,7 @@ class TestSubjects:
         whole = policy(rule({}, endpointSelector={}))
         del whole["metadata"]["namespace"]
 
-        assert not any(each.enforced for each in lowered(whole).endpoints.values())
+        assert not any(each.enforced for each in lowered(whole).ingress.values())
 
 
 class TestPeers:
@@ -222,17 +221,16 @@ class TestPorts:
         web = at_web(policy(rule(FROM_CLIENT)))
 
         assert Allow() == web.verdict(peer(CLIENT), 1)
-        assert Allow() == web.other_ports(peer(CLIENT))
-        assert frozenset() == web.ports()
+        assert PeerPolicy(Allow()) == web.of(peer(CLIENT))
 
     def test_the_ports_that_matter_are_listed(self) -> None:
-        """``ports()`` has the numbers of all policies; at others every peer is treated alike."""
+        """Segments are the ports that some policy speaks of; the rest is one verdict."""
         first = rule(FROM_CLIENT | {"toPorts": [port(80, GET), port(81)]})
         second = rule({"toPorts": [port(8443, ports=(9100,))]})
         web = at_web(policy(first, name="a"), policy(second, name="b"))
 
-        assert frozenset({80, 81, 8443, 9100}) == web.ports()
-        assert Deny() == web.other_ports(peer(CLIENT))
+        assert [80, 81, 8443, 9100] == [each.first for each in web.of(peer(CLIENT)).segments]
+        assert Deny() == web.of(peer(CLIENT)).other
 
     def test_several_ports_share_their_rules(self) -> None:
         """Every port of a ``toPorts`` entry gets its rules."""
@@ -256,7 +254,7 @@ class TestPorts:
         """Ports 1 and 65535 are ports like any other."""
         web = at_web(policy(rule({"toPorts": [port(1, ports=(65535,))]})))
 
-        assert frozenset({1, 65535}) == web.ports()
+        assert [(1, 1), (65535, 65535)] == [(each.first, each.last) for each in web.of(WORLD).segments]
 
 
 class TestHttp:
@@ -420,7 +418,7 @@ class TestValues:
         liar = type(STRANGER)("prod", "client", claimed)
 
         assert "prod" == liar.identity_labels()["io.kubernetes.pod.namespace"]
-        assert "io.cilium.k8s.policy.serviceaccount" not in liar.identity_labels()
+        assert "default" == liar.identity_labels()["io.cilium.k8s.policy.serviceaccount"]
 
     def test_peers_can_be_shown(self) -> None:
         """A peer prints as the command line takes it."""

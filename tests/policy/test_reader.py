@@ -2,15 +2,20 @@
 """Files to policies: what is taken, and the exact words for what is not."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bpfast.errors import BadInput
-from bpfast.policy.reader import Text, examine, read_policies
-from tests.policy.policies import GET, policy, port, rule
+from bpfast.policy.document import read_documents
+from bpfast.policy.fields import Where
+from bpfast.policy.reader import PassedOver, Text, examine, read_policies
+from bpfast.policy.supported import all_fields
+from tests.policy.policies import GET, clusterwide, policy, port, rule
 
-BROKEN = Path(__file__).resolve().parents[1] / "data" / "cnp" / "broken"
+DATA = Path(__file__).resolve().parents[1] / "data" / "cnp"
+BROKEN = DATA / "broken"
 
 
 def unbalanced(regex: str) -> str | None:
@@ -37,7 +42,7 @@ def test_every_expectation_has_its_file() -> None:
     files, expected = ({path.stem for path in BROKEN.glob(f"*.{end}")} for end in ("yaml", "expected"))
 
     assert files == expected
-    assert len(files) >= 30
+    assert len(files) >= 80
 
 
 class TestTexts:
@@ -56,7 +61,15 @@ class TestTexts:
         with pytest.raises(BadInput) as caught:
             read_policies([text(one, source="a.json"), text(one, source="b.json")])
 
-        assert "b.json: demo/p: metadata.name: 'demo/p' is given twice, first in a.json" == str(caught.value)
+        assert "b.json:1: demo/p: metadata.name: 'demo/p' is given twice, first in a.json" == str(
+            caught.value
+        )
+
+    def test_a_clusterwide_policy_may_have_the_name_of_another(self) -> None:
+        """Names are of a kind: a clusterwide policy ``p`` stands beside ``demo/p``."""
+        read = read_policies([text(policy(rule({})), clusterwide(rule({}), name="p"))])
+
+        assert ["demo/p", "p"] == [each.full_name for each in read]
 
     def test_the_same_name_in_two_namespaces_is_two_policies(self) -> None:
         """Namespace and name together name a policy."""
@@ -77,6 +90,62 @@ class TestTexts:
 
         assert ["demo/p"] == [each.full_name for each in reading.policies]
         assert ["demo/q"] == [fault.policy for fault in reading.faults]
+
+    def test_objects_of_others_are_passed_over_by_name(self) -> None:
+        """What is no policy and can be meant as none is not read, but told."""
+        service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "shop", "namespace": "demo"}}
+        envoy = {"apiVersion": "cilium.io/v2", "kind": "CiliumEnvoyConfig", "metadata": {"name": "a"}, "x": 1}
+        reading = examine([text(service, policy(rule({})), envoy)])
+
+        assert () == reading.faults
+        assert ["demo/p"] == [each.full_name for each in reading.policies]
+        assert (
+            PassedOver("p.json", "Service", "demo/shop", 1),
+            PassedOver("p.json", "CiliumEnvoyConfig", "default/a", 5),
+        ) == reading.passed_over
+
+    def test_a_file_of_others_is_a_fault_only_if_it_was_named(self) -> None:
+        """A file with no policy at all was given by mistake, unless it was found in a folder."""
+        service = json.dumps({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "shop"}})
+        found, named = (examine([Text("s.json", service, found=found)]) for found in (True, False))
+
+        assert () == found.faults
+        assert 1 == len(found.passed_over) == len(named.passed_over)
+        assert ["s.json: holds no policy; passed over: Service"] == [str(fault) for fault in named.faults]
+
+    @pytest.mark.parametrize(
+        ("version", "kind"),
+        (
+            ("v1", "CiliumNetworkPolicy"),
+            ("cilium.io/v2", "CiliumNetworkPolcy"),
+            ("cilium.io/v2", "Service"),
+            ("cilum.io/v2", "CiliumClusterwideNetworkpolicy"),
+            ("networking.k8s.io/v1", "NetworkPolicy"),
+            ("extensions/v1beta1", "NetworkPolicy"),
+            (None, "Service"),
+            ("v1", None),
+            ("v1", ["Service"]),
+            ("v1", "\x1b[2J"),
+            (1, "Service"),
+        ),
+    )
+    def test_what_could_be_meant_as_a_policy_is_never_passed_over(
+        self, version: object, kind: object
+    ) -> None:
+        """A misspelt kind or version, or a policy of Kubernetes, is a fault."""
+        reading = examine([text({"apiVersion": version, "kind": kind, "metadata": {"name": "p"}})])
+
+        assert () == reading.passed_over
+        assert reading.faults
+
+    def test_the_items_of_a_list_are_policies(self) -> None:
+        """``kubectl get -o yaml`` gives a list; in a typed list the items need not say what they are."""
+        one, other = (policy(rule({}), name=name) for name in "ab")
+        bare = {key: other[key] for key in ("metadata", "spec")}
+        whole = {"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": [one]}
+        typed = {"apiVersion": "cilium.io/v2", "kind": "CiliumNetworkPolicyList", "items": [bare]}
+
+        assert ["demo/a", "demo/b"] == [each.full_name for each in read_policies([text(whole, typed)])]
 
     def test_an_endpoints_file_in_a_folder_is_passed_over(self) -> None:
         """A file of endpoints that was found in a folder is nobody's fault; only a named one is."""
@@ -141,6 +210,111 @@ class TestObjects:
         (both,) = read_policies([text(policy(rule({}), specs=[rule({}), rule({})]))])
 
         assert ["spec", "specs[0]", "specs[1]"] == [path for path, _ in both.rules]
+
+    def test_every_field_of_ciliums_is_read(self) -> None:
+        """Two policies with every field of the table that is not refused are right, and do have them all."""
+        text = (DATA / "every-field.yaml").read_text()
+        used = {path for document in read_documents(text) for path in paths(document.value)}
+        used |= {"spec" + path.removeprefix("specs[]") for path in used if path.startswith("specs[].")}
+        wanted = {
+            path
+            for path, field in all_fields()
+            if field.where not in (Where.REFUSED, Where.FREE) and not path.startswith("specs[].")
+        }
+
+        assert ["demo/every-field", "every-field"] == [
+            each.full_name for each in read_policies([Text("e", text)])
+        ]
+        assert set() == {path for path in wanted - used if not path.startswith(NOT_ON_INGRESS)}
+
+    def test_ports_by_name_are_kept_in_lower_case(self) -> None:
+        """Cilium compares names of ports without regard to case."""
+        spec = rule({"toPorts": [{"ports": [{"port": "HTTP-Web"}]}]})
+        (read,) = read_policies([text(policy(spec))])
+
+        assert "http-web" == read.rules[0][1].ingress[0].to_ports[0].ports[0].port
+
+
+# Values that the schema of both directions has, but that Cilium refuses on ingress.
+NOT_ON_INGRESS = (
+    "spec.ingress[].toPorts[].listener",
+    "spec.ingress[].toPorts[].rules.dns",
+    "spec.nodeSelector.matchExpressions[].values",
+)
+
+
+def paths(value: object, start: str = "") -> Iterator[str]:
+    """Yield the paths of all fields in a value."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            path = f"{start}.{key}" if start else key
+            yield path
+            yield from paths(inner, path)
+    elif isinstance(value, list):
+        for entry in value:
+            yield from paths(entry, f"{start}[]")
+
+
+class TestLines:
+    """Where things stand in the file."""
+
+    TEXT = """# A policy.
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: p, namespace: demo}
+spec:
+  endpointSelector:
+    matchLabels:
+      k8s:app: web
+  ingress:
+  - toPorts:
+    - ports: [{port: "80", protocol: TCP}]
+      rules:
+        http:
+        - method: GET
+        - method: HEAD
+          path: /
+"""
+
+    @pytest.mark.parametrize(
+        ("path", "line"),
+        (
+            ("spec", 6),
+            ("spec.endpointSelector", 7),
+            ('spec.endpointSelector.matchLabels["k8s:app"]', 9),
+            ("spec.ingress[0]", 11),
+            ("spec.ingress[0].toPorts[0]", 12),
+            ("spec.ingress[0].toPorts[0].ports[0].port", 12),
+            ("spec.ingress[0].toPorts[0].rules.http[1]", 16),
+            ("spec.ingress[0].toPorts[0].rules.http[1].path", 17),
+            ("spec.ingress[0].toPorts[0].rules.http[1].host", 16),
+            ("spec.ingress[1]", 10),
+            ("specs[0]", 3),
+        ),
+    )
+    def test_a_policy_knows_the_lines_of_its_paths(self, path: str, line: int) -> None:
+        """A path stands where its key stands; what is not there, where the nearest above it does."""
+        (read,) = read_policies([Text("p", self.TEXT)])
+
+        assert line == read.line(path)
+
+    def test_a_policy_in_a_list_knows_its_lines(self) -> None:
+        """Paths of a policy begin at the policy, its lines at the file."""
+        item = "- {apiVersion: cilium.io/v2, kind: CiliumNetworkPolicy, metadata: {name: %s},\n   spec: %s}\n"
+        items = item % ("a", json.dumps(rule({}))) + item % ("b", json.dumps(rule({})))
+        a, b = read_policies([Text("p", f"kind: List\napiVersion: v1\nitems:\n{items}")])
+
+        assert [(4, 5), (6, 7)] == [(each.line("metadata.name"), each.line("spec")) for each in (a, b)]
+
+    def test_faults_have_lines(self) -> None:
+        """Each fault is told with its line, the second of two equal keys with its own."""
+        broken = self.TEXT.replace("HEAD", "1").replace("path: /", "path: /\n          method: PUT")
+        faults = examine([Text("p", broken)]).faults
+
+        assert [(16, "must be"), (18, "given twice")] == [
+            (fault.line, fault.message.split(" a ")[0]) for fault in faults
+        ]
 
 
 class TestRegexes:

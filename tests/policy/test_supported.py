@@ -1,23 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of fields agrees with the models, with the reader and with the document."""
+"""The table of fields agrees with Cilium's schema, the models, the reader, the tests and the document."""
 
+import ast
 import json
+import re
 import types
 from collections.abc import Iterator
-from copy import deepcopy
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import pytest
 from pydantic import BaseModel
 
-from bpfast.policy.cnp import CiliumNetworkPolicy, RuleLabel
+from bpfast.policy.cnp import PolicyObject
+from bpfast.policy.fields import GROUPS, Where
 from bpfast.policy.reader import Text, examine
-from bpfast.policy.supported import FIELDS, Field, Where, markdown
+from bpfast.policy.supported import all_fields, markdown
 from tests.policy.policies import GET, Object, policy, port, rule
 
 ROOT = Path(__file__).resolve().parents[2]
-REFUSED = [field for field in FIELDS if field.where in (Where.LATER, Where.REFUSED)]
+HERE = Path(__file__).resolve().parent
+TABLE = dict(all_fields())
+REFUSED = sorted(path for path, field in TABLE.items() if field.where is Where.REFUSED)
+TESTS = sorted({field.test for field in TABLE.values()})
 
 
 def models_in(annotation: Any, inside: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
@@ -34,15 +39,20 @@ def paths(model: type[BaseModel], start: str = "") -> Iterator[str]:
         path = f"{start}{field.alias}"
         yield path
         for inside, inner in models_in(field.annotation):
-            if inner is not RuleLabel and path != "specs":
-                yield from paths(inner, f"{path}{inside}.")
+            yield from paths(inner, f"{path}{inside}.")
 
 
 def with_field(path: str) -> Object:
     """Return a right policy in which the field at ``path`` has been added."""
     http = port(80, GET)
-    peers: Object = {"matchLabels": {"app": "client"}}
-    whole = deepcopy(policy(rule({"fromEndpoints": [peers], "toPorts": [http]})))
+    deny = port(81)
+    entry: Object = {"toPorts": [http]}
+    sections: Object = {
+        "egress": [entry],
+        "ingressDeny": [{"toPorts": [deny]}],
+        "egressDeny": [{"toPorts": [deny]}],
+    }
+    whole: Object = json.loads(json.dumps(policy(rule(entry, **sections))))
     place: Any = whole
     *steps, last = path.split(".")
     for step in steps:
@@ -52,30 +62,70 @@ def with_field(path: str) -> Object:
     return whole
 
 
+def test_the_table_has_every_field_of_ciliums_schema() -> None:
+    """What the CRDs of both kinds have is in the table, and nothing else but what every object has."""
+    listed = (ROOT / "tests" / "data" / "cnp" / "fields.txt").read_text().splitlines()
+    refused = tuple(f"{path}[]." for path in REFUSED)
+    schema = {line for line in listed if not line.startswith(("#", *refused))}
+    in_specs = {path for path in TABLE if path.startswith("specs[].")}
+    metadata = {path for path in TABLE if path.startswith("metadata.")}
+
+    assert schema == TABLE.keys() - in_specs - metadata
+    assert {path.removeprefix("specs[]") for path in in_specs} == {
+        path.removeprefix("spec") for path in TABLE if path.startswith("spec.")
+    }
+
+
 def test_the_table_has_the_fields_of_the_models() -> None:
     """What the table says is read, and nothing else, has a place in the models."""
-    read = {field.path for field in FIELDS if field.where not in (Where.LATER, Where.REFUSED)}
+    read = {path for path, field in TABLE.items() if field.where is not Where.REFUSED}
 
-    assert set(paths(CiliumNetworkPolicy)) == read
-
-
-def test_no_field_stands_twice() -> None:
-    """Each path is in the table once."""
-    assert len({field.path for field in FIELDS}) == len(FIELDS)
+    assert set(paths(PolicyObject)) == read
 
 
-@pytest.mark.parametrize("field", REFUSED, ids=lambda field: field.path)
-def test_refused_fields_are_refused_by_name(field: Field) -> None:
-    """A field of Cilium's that is not enforced is one fault, at its path, with its reason."""
-    (fault,) = examine([Text("p", json.dumps(with_field(field.path)))]).faults
-    reason = "not supported yet; " if field.where is Where.LATER else f"not supported: {field.note}; "
+def test_no_field_stands_twice_in_a_group() -> None:
+    """Each name is in its group once, and each group is used."""
+    used = {field.group for field in TABLE.values()} - {""}
 
-    assert field.path.replace("[]", "[0]") == fault.path
-    assert fault.message.startswith(reason)
+    assert [] == [
+        name
+        for name, group in GROUPS.items()
+        if len({field.name for field in group.fields}) < len(group.fields)
+    ]
+    assert GROUPS.keys() - {"policy"} == used
 
 
-def test_the_document_has_the_table() -> None:
-    """``docs/supported.md`` shows the table as the code has it."""
+@pytest.mark.parametrize("path", [path for path in REFUSED if path.startswith("spec.")])
+def test_refused_fields_are_refused_by_name(path: str) -> None:
+    """A field of Cilium's that is not taken is one fault, at its path, with its reason."""
+    (fault,) = examine([Text("p", json.dumps(with_field(path)))]).faults
+
+    assert path.replace("[]", "[0]") == fault.path
+    assert f"not supported: {TABLE[path].note}" == fault.message
+
+
+def defined_in(path: Path) -> set[str]:
+    """Return the tests of a file, ``Class::test`` for those in a class."""
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef):
+            found.add(node.name)
+        elif isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}::{each.name}" for each in node.body if isinstance(each, ast.FunctionDef)}
+    return found
+
+
+@pytest.mark.parametrize("test", TESTS)
+def test_each_test_that_the_table_names_is_there(test: str) -> None:
+    """A test in the table is one of this folder, and its case is one of the broken policies."""
+    file, name, case = re.fullmatch(r"([a-z_]+\.py)::(.+?)(?:\[([a-z-]+)\])?", test).groups()  # type: ignore[union-attr]
+
+    assert name in defined_in(HERE / file)
+    assert case is None or (ROOT / "tests" / "data" / "cnp" / "broken" / f"{case}.yaml").is_file()
+
+
+def test_the_document_has_the_tables() -> None:
+    """``docs/supported.md`` shows the tables as the code has them."""
     text = (ROOT / "docs" / "supported.md").read_text()
 
     assert markdown() in text

@@ -83,7 +83,9 @@ def test_policies_see_labels_namespace_and_account() -> None:
     """The subject of an endpoint has what selectors ask for, and no address."""
     (endpoint,) = parse_endpoints(FULL, "e.yaml")
 
-    assert Subject("demo", "web", {"app": "web"}, {"team": "shop"}, "till") == endpoint.subject()
+    ports = {"http": ((80, "TCP"),), "dns": ((53, "UDP"),)}
+
+    assert Subject("demo", "web", {"app": "web"}, {"team": "shop"}, "till", ports) == endpoint.subject()
 
 
 def test_a_list_that_was_read_already_is_taken() -> None:

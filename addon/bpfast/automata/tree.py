@@ -9,6 +9,7 @@ match is the same), nor case folding (done while reading).
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NewType
 
 ByteMask = NewType("ByteMask", int)
@@ -31,6 +32,7 @@ def mask_range(low: int, high: int) -> ByteMask:
     return ByteMask((1 << (high + 1)) - (1 << low)) if low <= high else NO_BYTE
 
 
+@lru_cache(maxsize=4096)
 def bytes_in(mask: ByteMask) -> bytes:
     """Return the members of a set in ascending order."""
     found = bytearray()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bpfast import abi
 from bpfast.abi import DenyMode, EventMode
-from bpfast.controller.desired import Desired, inspected_ports, install, port_entries
+from bpfast.controller.desired import Desired, Entries, inspected_ports, install, port_entries
 from bpfast.controller.read import place_of
 from bpfast.controller.sweep import FlowKey, Sweeper
 from bpfast.errors import Failure, LimitExceeded
@@ -25,17 +25,16 @@ from bpfast.kernel.attach import (
     detach,
     directory_name,
     host_index,
+    mend,
     pinned_endpoints,
     renew,
 )
+from bpfast.kernel.prefixes import TCP, PeerTable, PortTable
 from bpfast.kernel.program import Programs
-from bpfast.kernel.state import EndpointConfig, PortEntry, State, new_mark
+from bpfast.kernel.state import EndpointConfig, State, new_mark
 from bpfast.log import Event, logger
 from bpfast.policy.rules import RuleSet
 from bpfast.standalone.endpoints import Endpoint
-
-Entries = Mapping[tuple[int, int], PortEntry]
-"""(identity, port) -> what that peer may do there; port 0 is every other port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ def enforced(wanted: Desired) -> dict[str, tuple[Endpoint, Place]]:
     found = {}
     for endpoint in wanted.endpoints:
         place = place_of(endpoint)
-        if place and wanted.lowered.endpoints[endpoint.full_name].enforced:
+        if place and wanted.policy(endpoint.full_name).enforced:
             found[endpoint.full_name] = (endpoint, place)
     return found
 
@@ -73,13 +72,13 @@ def _is_of(number: int, key: FlowKey) -> bool:
 
 
 def _inspects(entries: Entries, identity: int, port: int) -> bool:
-    entry = entries.get((identity, port)) or entries.get((identity, 0))
+    entry = PortTable(entries).at(identity, TCP, port)
     return entry is not None and entry.verdict == abi.PortVerdict.INSPECT
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is enforced before and after: entries by endpoint number, identities by address.
+    """What is enforced before and after: entries by endpoint number, identities by network.
 
     A flow that was not watched for a while says nothing about its connection any
     more, so flows and embryos go when inspection begins, and when it ends.
@@ -87,8 +86,8 @@ class Change:
 
     before: Mapping[int, Entries]
     after: Mapping[int, Entries]
-    peers_before: Mapping[bytes, int]
-    peers_after: Mapping[bytes, int]
+    peers_before: PeerTable
+    peers_after: PeerTable
 
     def becomes_inspected(self, key: FlowKey) -> bool:
         """Tell whether this connection is inspected only from now on."""
@@ -99,12 +98,22 @@ class Change:
         return self._before(key) and not self._after(key)
 
     def _before(self, key: FlowKey) -> bool:
-        identity = self.peers_before.get(key.peer, abi.IDENTITY_WORLD)
+        identity = self.peers_before.at(abi.unpack_address(key.peer))
         return _inspects(self.before.get(key.endpoint, {}), identity, key.port)
 
     def _after(self, key: FlowKey) -> bool:
-        identity = self.peers_after.get(key.peer, abi.IDENTITY_WORLD)
+        identity = self.peers_after.at(abi.unpack_address(key.peer))
         return _inspects(self.after.get(key.endpoint, {}), identity, key.port)
+
+
+def _mended(name: str, directory: Path) -> list[str]:
+    """Look after a guard that no link holds (kernels without tcx); return what is to be said."""
+    try:
+        if not mend(directory):
+            return []
+    except Failure as error:
+        return [f"endpoint {name!r} has no guard: {error}"]
+    return [f"endpoint {name!r}: its guard was taken off or overtaken from outside; it is in its place again"]
 
 
 class Enforcer:
@@ -157,13 +166,12 @@ class Enforcer:
             host_index(place)  # say what is wrong before anything changes
         indices = install(wanted, self._state)
         for endpoint, place in new.values():
-            self._begin(endpoint, place, port_entries(wanted.lowered.endpoints[endpoint.full_name], indices))
+            self._begin(endpoint, place, port_entries(wanted.policy(endpoint.full_name), indices))
         self._drop_gone(needed)
-        peers = {abi.pack_address(address): number for address, number in wanted.identities.items()}
-        change = self._change(wanted, indices, peers)
+        change = self._change(wanted, indices)
         self._sweeper.forget(change.becomes_inspected)
-        moved = peers != self._state.peers()
-        self._state.write_peers(wanted.identities)
+        moved = wanted.peers.identities != self._state.peers().identities
+        self._state.write_peers(wanted.peers)
         numbers = {self._switch(number, change.after[number], anew=moved) for number in self.policed}
         self._sweeper.forget(change.is_no_longer_inspected)
         self._state.drop_policies(numbers)
@@ -205,6 +213,7 @@ class Enforcer:
                         f"endpoint {name!r}: its device is not {policed.place.interface!r} in "
                         f"{policed.place.netns!r} any more; it stays enforced where it is"
                     )
+                complaints += _mended(name, policed.directory)
                 continue
             try:
                 detach(policed.directory)
@@ -214,19 +223,14 @@ class Enforcer:
                 complaints.append(f"endpoint {name!r} is not enforced: {error}")
         return complaints
 
-    def _change(
-        self,
-        wanted: Desired,
-        indices: Mapping[RuleSet, int],
-        peers: Mapping[bytes, int],
-    ) -> "Change":
+    def _change(self, wanted: Desired, indices: Mapping[RuleSet, int]) -> Change:
         """Return what becomes of every endpoint that has programs."""
         after = {
-            number: port_entries(wanted.lowered.endpoints[policed.endpoint.full_name], indices)
+            number: port_entries(wanted.policy(policed.endpoint.full_name), indices)
             for number, policed in self.policed.items()
         }
         before = {number: policed.entries for number, policed in self.policed.items()}
-        return Change(before, after, self._state.peers(), peers)
+        return Change(before, after, self._state.peers(), wanted.peers)
 
     def _switch(self, number: int, entries: Entries, *, anew: bool) -> int:
         """Write an endpoint's policy beside the old one and switch; return its policy number.

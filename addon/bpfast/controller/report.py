@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
-from bpfast.abi import Verdict
+from bpfast.abi import Direction, Verdict
 from bpfast.controller.desired import Desired
 from bpfast.events.verdict import VerdictEvent, decode
 from bpfast.policy.meaning import Inspect
@@ -54,6 +54,14 @@ class Reporter:
             self._print({"event": "error", "message": message}, message)
         print(message, file=self._err, flush=True)
 
+    def warning(self, policy: str, path: str, reason: str) -> None:
+        """Say that an entry of a policy does not do what it says, on stderr too."""
+        fields = {"event": "warning", "policy": policy, "path": path, "reason": reason}
+        text = f"warning: {policy}: {path}: {reason}"
+        if self._json:
+            self._print(fields, text)
+        print(text, file=self._err, flush=True)
+
     def lost(self, count: int) -> None:
         """Say how many events were not reported, if any."""
         if count:
@@ -72,9 +80,9 @@ class Reporter:
             "event": "verdict",
             "time": (event.time + _MONOTONIC_TO_WALL) / 1e9,
             "endpoint": endpoint.full_name if endpoint else str(event.endpoint),
-            "direction": "ingress",
+            "direction": event.direction.name.lower(),
             "peer": self._peers.get(str(event.peer), str(event.peer)),
-            "peer_port": event.peer_port,
+            "peer_port": event.port if event.direction is Direction.EGRESS else event.peer_port,
             "port": event.port,
             "method": event.method,
             "path": event.path,
@@ -92,7 +100,7 @@ class Reporter:
         if event.rule is None or endpoint is None or self._wanted is None:
             return None
         peer = self._wanted.peer_at(event.peer)
-        verdict = self._wanted.lowered.endpoints[endpoint.full_name].verdict(peer, event.port)
+        verdict = self._wanted.policy(endpoint.full_name).verdict(peer, event.port)
         if not isinstance(verdict, Inspect) or self._indices.get(verdict.rules) != event.rule_set:
             return None  # decided under a policy that is gone
         names = self._wanted.images[verdict.rules].rules

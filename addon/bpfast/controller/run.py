@@ -15,11 +15,12 @@ from types import FrameType
 
 from bpfast import settings
 from bpfast.abi import DenyMode, EventMode
-from bpfast.controller.desired import Desired, desired
+from bpfast.controller.desired import Desired, World, desired
 from bpfast.controller.enforce import Enforcer, Modes, enforced
 from bpfast.controller.pins import held, open_maps, remove
-from bpfast.controller.read import Stamp, read_all_endpoints, read_all_policies, stamp
+from bpfast.controller.read import Stamp, place_of, read_all_endpoints, read_all_policies, stamp
 from bpfast.controller.report import Reporter
+from bpfast.controller.staying import entries_that_stay, refuse_egress
 from bpfast.controller.sweep import Sweeper
 from bpfast.errors import BPFastError
 from bpfast.kernel.attach import host_index
@@ -29,6 +30,7 @@ from bpfast.kernel.netns import own_addresses
 from bpfast.kernel.program import Programs
 from bpfast.kernel.state import EventRing, State
 from bpfast.log import Event, logger
+from bpfast.policy.meaning import Direction
 
 POLL_MILLISECONDS = 50
 LOOK_SECONDS = 1.0
@@ -93,7 +95,14 @@ class Runner:
         known = self._last.endpoints if self._last else ()
         endpoints = read_all_endpoints(self._options.endpoints, known)
         policies = read_all_policies(self._options.policies)
-        wanted = desired(endpoints, policies, own_addresses(), default_deny=self._options.default_deny)
+        attached = [endpoint for endpoint in endpoints if place_of(endpoint)]
+        refuse_egress(policies, [endpoint.subject() for endpoint in attached])
+        wanted = desired(
+            World(endpoints, tuple(own_addresses())),
+            policies,
+            only={endpoint.full_name for endpoint in attached},
+            default_deny=self._options.default_deny,
+        )
         milliseconds = round((time.perf_counter() - started) * 1000, 1)
         logger().info(
             Event.POLICY_LOADED, policies=len(policies), rules=wanted.rules, milliseconds=milliseconds
@@ -124,6 +133,9 @@ class Runner:
         self._last = wanted
         endpoints = {number: policed.endpoint for number, policed in enforcer.policed.items()}
         self._reporter.learn(wanted, indices, endpoints)
+        attached = [endpoint.subject() for endpoint in wanted.endpoints if place_of(endpoint)]
+        for found in entries_that_stay(wanted.policies, attached, Direction.INGRESS):
+            self._reporter.warning(found.policy, found.path, f"opens nothing here: {found.reason}")
         logger().info(Event.READY, endpoints=len(endpoints), rules=wanted.rules)
         self._reporter.ready(endpoints=len(endpoints), rules=wanted.rules)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from bpfast import abi
-from bpfast.abi import Reason, Verdict
+from bpfast.abi import Direction, Reason, Verdict
 from bpfast.errors import Bug
 
 _EVENT = struct.Struct("=QQ16sIIIIIHHBBHI512s")
@@ -41,6 +41,7 @@ class VerdictEvent:
     offset: int
     verdict: Verdict
     reason: Reason
+    direction: Direction
     head: bytes
 
     @property
@@ -91,7 +92,7 @@ def decode(raw: bytes) -> VerdictEvent:
         verdict,
         reason,
         length,
-        _reserved,
+        direction,
         head,
     ) = _EVENT.unpack(raw)
     return VerdictEvent(
@@ -107,5 +108,6 @@ def decode(raw: bytes) -> VerdictEvent:
         offset=offset,
         verdict=Verdict(verdict),
         reason=Reason(reason),
+        direction=Direction(direction),
         head=_head(head[: min(length, abi.EVENT_BYTES)]),
     )

@@ -4,6 +4,9 @@
     pod's eth0, receive side       generic XDP: ENTRY and the chain; tcx: GUARD
     host-side veth, receive side   tcx: WATCH
 
+Without tcx the guard is a clsact filter and the watcher generic XDP
+(``kernel.hooks`` asks, ``kernel.clsact`` does it).
+
 The watcher comes first (a flow needs its SYN-ACK), then the chain, then the
 guard, which drops what the chain has not marked. Every link is pinned as soon
 as it is made; going down takes the opposite order. A pinned link outlives its
@@ -19,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bpfast.errors import Failure, KernelFailure
-from bpfast.kernel import syscall
+from bpfast.kernel import clsact, hooks, syscall
 from bpfast.kernel.netns import entered, interface_name, read_interface
 from bpfast.kernel.program import Programs
 
@@ -27,7 +30,7 @@ _CMD_LINK_CREATE = 28
 _BEFORE = 1 << 3
 _EBUSY = 16
 _PARTS = ("watch", "chain", "guard")
-_PROGRAM_OF = {"watch": "bpfast_watch", "chain": "bpfast_entry", "guard": "bpfast_guard"}
+_LINK_TYPE_XDP = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +57,13 @@ class Attachment:
         put another one in its place; the links go with it, and must stay.
         """
         try:
-            return all(_link_index(self.directory / f"link_{part}") for part in _PARTS)
+            return all(_link_index(self.directory / f"link_{part}") for part in self._linked())
         except Failure:
             return False
+
+    def _linked(self) -> tuple[str, ...]:
+        """Return the parts that are held by links; a guard that is a filter is not (``mend``)."""
+        return _PARTS[:2] if _filter_pin(self.directory) else _PARTS
 
     def is_at(self, place: Place) -> bool:
         """Tell whether the device that the links are on is the one that is in that place."""
@@ -97,14 +104,14 @@ def _link_tcx(prog_fd: int, ifindex: int) -> int:
         raise KernelFailure(msg) from error.__cause__
 
 
-def _link_xdp(prog_fd: int, ifindex: int, place: Place) -> int:
+def _link_xdp(prog_fd: int, ifindex: int, where: str) -> int:
     try:
         return syscall.link_create(prog_fd, ifindex, syscall.ATTACH_XDP, syscall.XDP_FLAGS_SKB_MODE)
     except KernelFailure as error:
         if syscall.error_number(error) != _EBUSY:
             raise
         msg = (
-            f"interface {place.interface!r} in {place.netns!r} already has an XDP program: "
+            f"interface {where} already has an XDP program: "
             "take it off first (`ip link set dev INTERFACE xdpgeneric off`, or remove its pinned link); "
             "running behind a foreign program is not supported yet"
         )
@@ -145,15 +152,20 @@ def attach(programs: Programs, number: int, place: Place, directory: Path) -> At
 
 
 def _attach_part(programs: Programs, attachment: Attachment, part: str, place: Place) -> None:
-    prog_fd = programs.load(_PROGRAM_OF[part], attachment.number)
+    if part == "guard" and not hooks.tcx_offered():
+        _attach_filter(programs, attachment, place)
+        return
+    name = {"watch": hooks.watcher(), "chain": "bpfast_entry", "guard": "bpfast_guard"}[part]
+    prog_fd = programs.load(name, attachment.number)
     link_fd = -1
     try:
         if part == "watch":
-            link_fd = _link_tcx(prog_fd, attachment.host_index)
+            link_fd = _link_watcher(prog_fd, attachment.host_index)
         else:
+            where = f"{place.interface!r} in {place.netns!r}"
             with entered(place.netns):
                 index = attachment.pod_index
-                link_fd = _link_xdp(prog_fd, index, place) if part == "chain" else _link_tcx(prog_fd, index)
+                link_fd = _link_xdp(prog_fd, index, where) if part == "chain" else _link_tcx(prog_fd, index)
         syscall.pin(link_fd, str(attachment.directory / f"link_{part}"))
     finally:
         os.close(prog_fd)
@@ -161,11 +173,77 @@ def _attach_part(programs: Programs, attachment: Attachment, part: str, place: P
             os.close(link_fd)
 
 
+def _link_watcher(prog_fd: int, index: int) -> int:
+    if hooks.tcx_offered():
+        return _link_tcx(prog_fd, index)
+    return _link_xdp(prog_fd, index, f"{interface_name(index)!r} on the host's side")
+
+
+def _attach_filter(programs: Programs, attachment: Attachment, place: Place) -> None:
+    """Make the guard a clsact filter; its program is pinned first, so that it can be found."""
+    device = clsact.Device(place.netns, attachment.pod_index)
+    inode = clsact.namespace_inode(place.netns)
+    prog_fd = programs.load("bpfast_guard", attachment.number)
+    try:
+        name = clsact.pin_name(inode, qdisc=clsact.add_qdisc(device))
+        syscall.pin(prog_fd, str(attachment.directory / name))
+        clsact.put(prog_fd, _filter_name(prog_fd), device)
+    finally:
+        os.close(prog_fd)
+
+
+def _filter_pin(directory: Path) -> Path | None:
+    """Return the pin of a guard that is a filter, or None."""
+    return next(directory.glob(clsact.PIN), None)
+
+
+def _filter_name(prog_fd: int) -> str:
+    """Return the name of a guard's filter: its program's id makes it one of a kind."""
+    return f"bpfast_guard_{syscall.prog_id(prog_fd)}"
+
+
+def _filter_device(directory: Path, pin: Path) -> clsact.Device | None:
+    """Find the device of an endpoint by its chain, wherever it is now; None when it is gone."""
+    fd = syscall.pinned(str(directory / "link_chain"))
+    try:
+        _type, prog_id, index = syscall.link_info(fd)
+    finally:
+        os.close(fd)
+    inode, _qdisc = clsact.read_pin_name(pin.name)
+    return clsact.find(index, prog_id, inode) if index else None
+
+
+def mend(directory: Path) -> bool:
+    """Put the guard's filter back where it is not the first any more; True when that was needed.
+
+    Links need no such care: root inside of the pod can delete a filter, and
+    can put one in front of it, but cannot take a link off.
+    """
+    pin = _filter_pin(directory)
+    device = _filter_device(directory, pin) if pin else None
+    if pin is None or device is None:
+        return False
+    prog_fd = syscall.pinned(str(pin))
+    try:
+        name = _filter_name(prog_fd)
+        if clsact.is_first(name, device):
+            return False
+        clsact.take_off(device, qdisc=False)
+        clsact.add_qdisc(device)
+        clsact.put(prog_fd, name, device)
+    finally:
+        os.close(prog_fd)
+    return True
+
+
 def renew(programs: Programs, number: int, directory: Path) -> None:
     """Put newly loaded programs under the links of an endpoint, without a gap."""
     for part in _PARTS:
+        if part == "guard" and _filter_pin(directory):
+            _renew_filter(programs, number, directory)
+            continue
         link_fd = syscall.pinned(str(directory / f"link_{part}"))
-        prog_fd = programs.load(_PROGRAM_OF[part], number)
+        prog_fd = programs.load(_program_under(part, link_fd), number)
         try:
             syscall.link_update(link_fd, prog_fd)
         finally:
@@ -173,8 +251,32 @@ def renew(programs: Programs, number: int, directory: Path) -> None:
             os.close(link_fd)
 
 
+def _program_under(part: str, link_fd: int) -> str:
+    if part != "watch":
+        return {"chain": "bpfast_entry", "guard": "bpfast_guard"}[part]
+    return "bpfast_watch_x" if syscall.link_info(link_fd)[0] == _LINK_TYPE_XDP else "bpfast_watch"
+
+
+def _renew_filter(programs: Programs, number: int, directory: Path) -> None:
+    pin = _filter_pin(directory)
+    device = _filter_device(directory, pin) if pin else None
+    if pin is None or device is None:
+        return
+    prog_fd = programs.load("bpfast_guard", number)
+    try:
+        # A crash in between leaves a filter that the pin does not know: mend() puts the pinned one there.
+        clsact.put(prog_fd, _filter_name(prog_fd), device)
+        following = directory / "next_guard"
+        following.unlink(missing_ok=True)
+        syscall.pin(prog_fd, str(following))
+        following.replace(pin)
+    finally:
+        os.close(prog_fd)
+
+
 def detach(directory: Path) -> None:
     """Take an endpoint's programs off, guard first, and its pins away."""
+    _detach_filter(directory)
     for part in reversed(_PARTS):
         pin = directory / f"link_{part}"
         if not pin.exists():
@@ -187,4 +289,17 @@ def detach(directory: Path) -> None:
             os.close(fd)
         pin.unlink()
     if directory.exists():
+        for left in directory.iterdir():  # of a renewal that did not get to its end
+            left.unlink()
         directory.rmdir()
+
+
+def _detach_filter(directory: Path) -> None:
+    pin = _filter_pin(directory)
+    if pin is None:
+        return
+    device = _filter_device(directory, pin)
+    if device is not None:
+        _inode, qdisc = clsact.read_pin_name(pin.name)
+        clsact.take_off(device, qdisc=qdisc)
+    pin.unlink()

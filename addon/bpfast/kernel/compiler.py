@@ -26,6 +26,7 @@ PROGRAMS = (
     "bpfast_verdict",
     "bpfast_guard",
     "bpfast_watch",
+    "bpfast_watch_x",
     "bpfast_sweep",
 )
 _CFLAGS = ("-D__LINUX_BPF_H__", "-Wall", "-Wno-unused-function", "-I/usr/include")

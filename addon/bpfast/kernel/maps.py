@@ -10,6 +10,7 @@ import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from bpfast import abi
@@ -28,7 +29,6 @@ class MapShape:
     flags: int = 0
 
 
-_ADDRESS = abi.ADDRESS_BYTES
 _FLOW_KEY = abi.SIZES["flow_key"]
 
 SHAPES: Mapping[MapNumber, MapShape] = {
@@ -39,9 +39,11 @@ SHAPES: Mapping[MapNumber, MapShape] = {
     MapNumber.EMBRYOS: MapShape(syscall.MAP_LRU_HASH, _FLOW_KEY, abi.SIZES["embryo"], abi.MAX_EMBRYOS),
     MapNumber.ENDED: MapShape(syscall.MAP_LRU_HASH, _FLOW_KEY, abi.SIZES["ended"], abi.MAX_ENDED),
     MapNumber.REPLIES: MapShape(syscall.MAP_LRU_HASH, abi.SIZES["reply_key"], 8, abi.MAX_REPLIES),
-    MapNumber.PEERS: MapShape(syscall.MAP_HASH, _ADDRESS, 4, abi.MAX_PEERS, syscall.NO_PREALLOC),
+    MapNumber.PEERS: MapShape(
+        syscall.MAP_LPM_TRIE, abi.SIZES["peer_key"], 4, abi.MAX_PEERS, syscall.NO_PREALLOC
+    ),
     MapNumber.PORT_POLICIES: MapShape(
-        syscall.MAP_HASH,
+        syscall.MAP_LPM_TRIE,
         abi.SIZES["port_key"],
         abi.SIZES["port_policy"],
         abi.MAX_PORT_POLICIES,
@@ -154,6 +156,7 @@ class Maps:
         }
 
 
+@cache
 def possible_cpus() -> int:
     """Return how many CPUs a per-CPU value has room for (/sys/devices/system/cpu/possible)."""
     text = Path("/sys/devices/system/cpu/possible").read_text().strip()

@@ -14,20 +14,19 @@ import struct
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
 
 from bpfast import abi
-from bpfast.abi import ImageWord, MapNumber, PortVerdict
+from bpfast.abi import Direction, ImageWord, MapNumber, PortVerdict
 from bpfast.errors import LimitExceeded
 from bpfast.kernel import syscall
 from bpfast.kernel.maps import Maps
+from bpfast.kernel.prefixes import PeerPrefix, PeerTable, PortPrefix
 from bpfast.tables.image import TableImage
 
 QUARANTINE = 2.0
 """Seconds that the place of a retired image stays unused: far longer than any packet's way."""
 
 _ENDPOINT = struct.Struct("=IIIIIIQ8192s")
-_PORT_KEY = struct.Struct("=III")
 _PORT_POLICY = struct.Struct("=II")
 _RULE_SET = struct.Struct("=IIIIII")
 _U32 = struct.Struct("=I")
@@ -35,7 +34,7 @@ _U32 = struct.Struct("=I")
 
 @dataclass(frozen=True, slots=True)
 class EndpointConfig:
-    """``struct endpoint``: how an endpoint is policed. ``inspected`` are port numbers."""
+    """``struct endpoint``: how an endpoint is policed. ``inspected`` are TCP port numbers."""
 
     enforced: bool
     timing: bool
@@ -45,6 +44,7 @@ class EndpointConfig:
     event_mode: abi.EventMode
     mark: int
     inspected: frozenset[int]
+    direction: Direction = Direction.INGRESS
 
     def pack(self) -> bytes:
         """Return the value for the map ``endpoints``."""
@@ -54,6 +54,8 @@ class EndpointConfig:
         flags = abi.EndpointFlag.ENFORCED if self.enforced else abi.EndpointFlag(0)
         if self.timing:
             flags |= abi.EndpointFlag.TIMING
+        if self.direction is Direction.EGRESS:
+            flags |= abi.EndpointFlag.EGRESS
         return _ENDPOINT.pack(
             flags, self.generation, self.deny_mode, self.event_mode, self.policy, 0, self.mark, bytes(bitmap)
         )
@@ -77,9 +79,10 @@ class _Region:
 class State:
     """Typed writing of the maps that the chain reads."""
 
-    def __init__(self, maps: Maps) -> None:
+    def __init__(self, maps: Maps, *, quarantine: float = QUARANTINE) -> None:
         """Map the tables into memory and find out what rule sets are there already."""
         self._maps = maps
+        self._quarantine = quarantine
         size = abi.TABLE_WORDS * 4
         self._memory = mmap.mmap(
             maps[MapNumber.TABLES], size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE
@@ -89,7 +92,7 @@ class State:
         self._retired: list[_Region] = []
         self._serial = 0
         self._policies: dict[int, set[bytes]] = {}
-        self._peers: dict[bytes, int] = {}
+        self._peers = PeerTable({})
         self._adopt()
 
     def close(self) -> None:
@@ -107,11 +110,13 @@ class State:
             image = TableImage(self._memory[base * 4 : (base + words) * 4], ())
             self._by_digest[image.digest] = index
             self._regions[index] = _Region(base, words, 0.0)
-        for raw in syscall.map_keys(self._maps[MapNumber.PORT_POLICIES], _PORT_KEY.size):
-            self._policies.setdefault(_PORT_KEY.unpack(raw)[0], set()).add(raw)
-        for raw in syscall.map_keys(self._maps[MapNumber.PEERS], abi.ADDRESS_BYTES):
+        for raw in syscall.map_keys(self._maps[MapNumber.PORT_POLICIES], abi.SIZES["port_key"]):
+            self._policies.setdefault(PortPrefix.unpack(raw)[0], set()).add(raw)
+        peers = {}
+        for raw in syscall.map_keys(self._maps[MapNumber.PEERS], abi.SIZES["peer_key"]):
             value = syscall.map_lookup(self._maps[MapNumber.PEERS], raw, 4)
-            self._peers[raw] = _U32.unpack(value)[0] if value else 0
+            peers[PeerPrefix.unpack(raw)] = _U32.unpack(value)[0] if value else abi.IDENTITY_WORLD
+        self._peers = PeerTable(peers)
 
     def install(self, image: TableImage) -> int:
         """Return the index of the rule set with this content, writing it when it is new."""
@@ -163,13 +168,13 @@ class State:
             syscall.map_update(self._maps[MapNumber.RULE_SETS], _U32.pack(index), bytes(_RULE_SET.size))
             del self._by_digest[digest]
             region = self._regions.pop(index)
-            self._retired.append(_Region(region.base, region.size, time.monotonic() + QUARANTINE))
+            self._retired.append(_Region(region.base, region.size, time.monotonic() + self._quarantine))
 
-    def write_policy(self, number: int, entries: Mapping[tuple[int, int], PortEntry]) -> None:
-        """Write port policies, (identity, port) -> entry, under a policy number that is new."""
+    def write_policy(self, number: int, entries: Mapping[PortPrefix, PortEntry]) -> None:
+        """Write port policies under a policy number that is new."""
         keys = self._policies.setdefault(number, set())
-        for (identity, port), entry in entries.items():
-            key = _PORT_KEY.pack(number, identity, port)
+        for prefix, entry in entries.items():
+            key = prefix.pack(number)
             syscall.map_update(
                 self._maps[MapNumber.PORT_POLICIES], key, _PORT_POLICY.pack(entry.verdict, entry.rule_set)
             )
@@ -182,32 +187,32 @@ class State:
             for key in self._policies.pop(number):
                 syscall.map_delete(self._maps[MapNumber.PORT_POLICIES], key)
 
-    def read_policy(self, number: int) -> dict[tuple[int, int], PortEntry]:
-        """Return the port policies under a number: (identity, port) -> entry."""
+    def read_policy(self, number: int) -> dict[PortPrefix, PortEntry]:
+        """Return the port policies under a number."""
         found = {}
         for key in self._policies.get(number, ()):
             value = syscall.map_lookup(self._maps[MapNumber.PORT_POLICIES], key, _PORT_POLICY.size)
             if value:
                 verdict, rule_set = _PORT_POLICY.unpack(value)
-                found[_PORT_KEY.unpack(key)[1:]] = PortEntry(PortVerdict(verdict), rule_set)
+                found[PortPrefix.unpack(key)[1]] = PortEntry(PortVerdict(verdict), rule_set)
         return found
 
-    def peers(self) -> dict[bytes, int]:
-        """Return the known peers: ``struct address`` -> identity."""
-        return dict(self._peers)
+    def peers(self) -> PeerTable:
+        """Return the known peers."""
+        return self._peers
 
     def policy_numbers(self) -> frozenset[int]:
         """Return the policy numbers that have entries."""
         return frozenset(self._policies)
 
-    def write_peers(self, identities: Mapping[IPv4Address | IPv6Address, int]) -> None:
+    def write_peers(self, wanted: PeerTable) -> None:
         """Make these the known peers; all others are the world."""
-        wanted = {abi.pack_address(address): identity for address, identity in identities.items()}
-        for key, identity in wanted.items():
-            if self._peers.get(key) != identity:
-                syscall.map_update(self._maps[MapNumber.PEERS], key, _U32.pack(identity))
-        for key in self._peers.keys() - wanted.keys():
-            syscall.map_delete(self._maps[MapNumber.PEERS], key)
+        known = self._peers.identities
+        for prefix, identity in wanted.identities.items():
+            if known.get(prefix) != identity:
+                syscall.map_update(self._maps[MapNumber.PEERS], prefix.pack(), _U32.pack(identity))
+        for prefix in known.keys() - wanted.identities.keys():
+            syscall.map_delete(self._maps[MapNumber.PEERS], prefix.pack())
         self._peers = wanted
 
     def write_endpoint(self, number: int, config: EndpointConfig) -> None:

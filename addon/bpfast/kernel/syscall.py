@@ -30,6 +30,7 @@ MAP_PERCPU_ARRAY = 6
 MAP_LRU_HASH = 9
 MAP_QUEUE = 22
 MAP_RINGBUF = 27
+MAP_LPM_TRIE = 11
 NO_PREALLOC = 1
 MMAPABLE = 1 << 10
 
@@ -277,6 +278,13 @@ def link_info(link_fd: int) -> tuple[int, int, int]:
 def prog_fd_by_id(prog_id: int) -> int:
     """Return a file descriptor of a loaded program."""
     return bpf(_CMD_PROG_GET_FD_BY_ID, struct.pack("I", prog_id))
+
+
+def prog_id(prog_fd: int) -> int:
+    """Return the kernel's number of a loaded program."""
+    buffer = ctypes.create_string_buffer(256)
+    bpf(_CMD_OBJ_GET_INFO_BY_FD, struct.pack("IIQ", prog_fd, 256, ctypes.addressof(buffer)))
+    return int(struct.unpack_from("II", buffer.raw)[1])
 
 
 def pin(fd: int, path: str) -> None:

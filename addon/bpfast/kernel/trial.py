@@ -12,10 +12,10 @@ from typing import Self
 
 from bpfast import abi
 from bpfast.abi import MapNumber, Slot
-from bpfast.kernel import syscall
+from bpfast.kernel import hooks, syscall
 from bpfast.kernel.maps import Maps, possible_cpus
 from bpfast.kernel.program import STAGES, Programs
-from bpfast.kernel.state import EventRing, State
+from bpfast.kernel.state import QUARANTINE, EventRing, State
 
 XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX = range(4)
 TC_SHOT = 2
@@ -29,17 +29,20 @@ _U32 = struct.Struct("=I")
 class Trial:
     """Maps, the whole chain, and ENTRY, GUARD and WATCH of one endpoint."""
 
-    def __init__(self, code: dict[str, bytes], *, endpoint: int = 1) -> None:
-        """Create maps and load every program; ``code`` comes from ``kernel.compiler``."""
+    def __init__(self, code: dict[str, bytes], *, endpoint: int = 1, quarantine: float = QUARANTINE) -> None:
+        """Create maps and load every program; ``code`` comes from ``kernel.compiler``.
+
+        ``quarantine`` 0: the place of a retired table is used again at once.
+        """
         self.endpoint = endpoint
         self.maps = Maps.create()
         self.programs = Programs(code, self.maps)
         self.programs.fill_chain()
-        self.state = State(self.maps)
+        self.state = State(self.maps, quarantine=quarantine)
         self.ring = EventRing(self.maps)
         self._fds = {
             name: self.programs.load(name, endpoint)
-            for name in ("bpfast_entry", "bpfast_guard", "bpfast_watch", "bpfast_sweep")
+            for name in ("bpfast_entry", "bpfast_guard", hooks.watcher(), "bpfast_sweep")
         }
 
     def __enter__(self) -> Self:
@@ -66,8 +69,10 @@ class Trial:
         return action, after
 
     def watch(self, frame: bytes) -> int:
-        """Let the endpoint send a frame: return the watcher's tcx action."""
-        action, _after, _duration = syscall.test_run(self._fds["bpfast_watch"], frame, room=_ROOM)
+        """Let the endpoint send a frame: return the watcher's tcx action (as if it were tcx)."""
+        action, _after, _duration = syscall.test_run(self._fds[hooks.watcher()], frame, room=_ROOM)
+        if hooks.watcher() == "bpfast_watch_x":
+            return TCX_CONTINUE if action == XDP_PASS else action
         return action
 
     def guard(self, frame: bytes) -> int:

@@ -13,17 +13,32 @@ does it (``y`` is true, ``1e3`` a number, ``12:30`` text), not as PyYAML does.
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import yaml
 
+from bpfast.policy.lines import Lines, Path, TextLines
+
+__all__ = [
+    "MAX_DEPTH",
+    "MAX_FLAWS",
+    "MAX_SHOWN",
+    "MAX_VALUES",
+    "Document",
+    "Flaw",
+    "Path",
+    "read_documents",
+    "shown",
+    "wrong_type",
+]
+
 MAX_DEPTH = 64
 MAX_VALUES = 1_000_000
+MAX_FLAWS = 1000
 MAX_SHOWN = 80
+_BOM = "\ufeff"
 _TOP = 8  # of a path, where the rest of it would tell nothing
-
-Path = tuple[str | int, ...]
 
 _TAG = "tag:yaml.org,2002:"
 _NAMES: Final = {type(None): "null", bool: "bool", int: "int", float: "float"}
@@ -35,6 +50,9 @@ _WORDS: Final[dict[str, object]] = {
     **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), -math.inf),
     **dict.fromkeys((".nan", ".NaN", ".NAN"), math.nan),
 }
+# What Kubernetes keeps as a whole number.
+_LEAST: Final = -(2**63)
+_MOST: Final = 2**64 - 1
 _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _NUMBER: Final = re.compile(
     rf"[-+]?0[bB][01_]+|[-+]?0[oO][0-7_]+|[-+]?0[xX][0-9a-fA-F_]+|[-+]?[0-9][0-9_]*|{_FLOAT.pattern}"
@@ -43,10 +61,15 @@ _NUMBER: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """One thing that is wrong, at ``path`` inside its document."""
+    """One thing that is wrong, at ``path`` inside its document.
+
+    ``line`` is where it stands in the text, counted from 1, if that is not the
+    line of ``path``; 0 says nothing.
+    """
 
     path: Path
     message: str
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,33 +83,45 @@ class Document:
     value: object
     flaws: tuple[Flaw, ...] = ()
     complete: bool = True
+    lines: Lines | None = field(default=None, compare=False, repr=False)
+
+    def line(self, path: Path) -> int | None:
+        """Return the line of ``path``, or of what is nearest above it; None where no text is known."""
+        return None if self.lines is None else self.lines.at(path)
 
 
 def read_documents(text: str) -> list[Document]:
     """Return the documents of ``text``; empty ones are left out."""
+    mark = text.find(_BOM, 1)
+    if mark > 0:
+        # libyaml takes it for nothing, Kubernetes' reader for a part of the next word.
+        flaw = Flaw((), "not YAML: a byte order mark inside of the text", text.count("\n", 0, mark) + 1)
+        return [Document(None, (flaw,), complete=False)]
     documents: list[Document] = []
-    builder = _Builder()
+    lines = TextLines(text)
+    builder = _Builder(Lines(lines, 0))
     try:
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
             builder.take(event)
             if isinstance(event, yaml.DocumentEndEvent):
                 documents.append(builder.finish())
-                builder = _Builder()
+                builder = _Builder(Lines(lines, len(documents)))
     except _TooMuch as error:
-        documents.append(
-            Document(None, (*builder.flaws, Flaw(builder.path()[:_TOP], str(error))), complete=False)
-        )
+        flaw = Flaw(builder.path()[:_TOP], str(error), builder.line)
+        documents.append(Document(None, (*builder.flaws, flaw), complete=False, lines=builder.lines))
     except (yaml.YAMLError, UnicodeError) as error:
-        documents.append(Document(None, (*builder.flaws, Flaw((), _not_yaml(error))), complete=False))
+        flaw = _not_yaml(error)
+        documents.append(Document(None, (*builder.flaws, flaw), complete=False, lines=builder.lines))
     return [document for document in documents if document.value is not None or document.flaws]
 
 
-def _not_yaml(error: Exception) -> str:
+def _not_yaml(error: Exception) -> Flaw:
     """Return what libyaml complains about, on one line, with the place."""
     mark = getattr(error, "problem_mark", None)
     place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark is not None else ""
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or error
-    return f"not YAML: {' '.join(str(problem).split())}{place}"
+    text = f"not YAML: {' '.join(str(problem).split())}{place}"
+    return Flaw((), text, mark.line + 1 if mark is not None else 0)
 
 
 class _TooMuch(Exception):
@@ -111,7 +146,10 @@ class _Frame:
 class _Builder:
     """Puts one document together from libyaml's events."""
 
-    def __init__(self) -> None:
+    def __init__(self, lines: Lines) -> None:
+        self.lines = lines
+        # The line of the event that was taken last.
+        self.line = 1
         self.frames: list[_Frame] = []
         self.flaws: list[Flaw] = []
         # Value and size of what has a name, for aliases.
@@ -121,7 +159,7 @@ class _Builder:
 
     def finish(self) -> Document:
         """Return the finished document."""
-        return Document(self.root, tuple(self.flaws))
+        return Document(self.root, tuple(self.flaws), lines=self.lines)
 
     def path(self) -> Path:
         """Return the path of the value that comes next."""
@@ -129,14 +167,18 @@ class _Builder:
 
     def flaw(self, message: str) -> None:
         """Note that the value that comes next is wrong."""
-        self.flaws.append(Flaw(self.path(), message))
+        if len(self.flaws) >= MAX_FLAWS:
+            raise _TooMuch(f"more than {MAX_FLAWS} faults: what follows was not read")
+        self.flaws.append(Flaw(self.path(), message, self.line))
 
     def take(self, event: yaml.Event) -> None:
         """Take the next event."""
+        self.line = event.start_mark.line + 1  # type: ignore[union-attr]  # libyaml's events have marks
         if isinstance(event, yaml.ScalarEvent):
             self.grow(1)
-            value = self.scalar(event)
-            self.remember(event.anchor, value, 1)
+            value = event.value if event.style and event.tag is None else self.scalar(event)
+            if event.anchor is not None:
+                self.anchors[event.anchor] = (value, 1)
             self.put(value)
         elif isinstance(event, yaml.SequenceStartEvent):
             self.open([], event)
@@ -144,7 +186,8 @@ class _Builder:
             self.open({}, event)
         elif isinstance(event, yaml.CollectionEndEvent):
             frame = self.frames.pop()
-            self.remember(frame.anchor, frame.value, self.count - frame.first)
+            if frame.anchor is not None:
+                self.anchors[frame.anchor] = (frame.value, self.count - frame.first)
             self.put(frame.value)
         elif isinstance(event, yaml.AliasEvent):
             self.put(self.alias(event.anchor or ""))
@@ -166,11 +209,6 @@ class _Builder:
         if event.anchor is not None:
             self.anchors.pop(event.anchor, None)
         self.frames.append(_Frame(value, event.anchor, self.count - 1))
-
-    def remember(self, anchor: str | None, value: object, size: int) -> None:
-        """Keep an anchored value for its aliases."""
-        if anchor is not None:
-            self.anchors[anchor] = (value, size)
 
     def alias(self, anchor: str) -> object:
         """Return what an alias stands for, counted as if it were written out."""
@@ -227,14 +265,17 @@ def _plain(text: str) -> object:
     """Return the value of a scalar without quotes, as the YAML reader of Kubernetes resolves it."""
     if text in _WORDS:
         return _WORDS[text]
-    if not _NUMBER.fullmatch(text):
+    if text[0] not in "+-.0123456789" or not _NUMBER.fullmatch(text):
         return text
     digits = text.replace("_", "")
     octal = re.fullmatch(r"([-+]?)0([0-7]+)", digits)
     try:
-        return int(octal[1] + octal[2], 8) if octal else int(digits, 0)
+        number = int(octal[1] + octal[2], 8) if octal else int(digits, 0)
     except ValueError:
-        return float(digits) if _FLOAT.fullmatch(digits) else text
+        number = None
+    if number is not None and _LEAST <= number <= _MOST:
+        return number
+    return float(digits) if _FLOAT.fullmatch(digits) else text
 
 
 def _steps(frames: list[_Frame]) -> Iterator[str | int]:

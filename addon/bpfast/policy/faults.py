@@ -8,14 +8,18 @@ between its versions.
 import json
 import re
 from collections.abc import Callable, Iterable
-from typing import Final
+from itertools import islice
+from typing import Final, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from bpfast.policy.document import Flaw, Path, shown, wrong_type
+from bpfast.policy.budget import BUDGET, TooManyFaults
+from bpfast.policy.document import MAX_FLAWS, Flaw, Path, shown, wrong_type
 
+_Model = TypeVar("_Model", bound=BaseModel)
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_STEP: Final = re.compile(r"""\[([0-9]+)\]|\[("(?:[^"\\]|\\.)*")\]|[A-Za-z_][A-Za-z0-9_-]*""")
 MISSING: Final = "is required"
 
 _MAX_STEP: Final = 320
@@ -25,6 +29,8 @@ _TEXTS: Final = {
     "value_error": "{error}",
     "literal_error": "must be {expected}, not {value}",
     "too_long": "must hold at most {max_length} entries",
+    "greater_than_equal": "must be at least {ge}, not {value}",
+    "less_than_equal": "must be at most {le}, not {value}",
 }
 _WANTED: Final = {
     "string_type": "a string",
@@ -49,6 +55,12 @@ def yaml_path(path: Path) -> str:
     return text
 
 
+def parse_path(text: str) -> Path:
+    """Return the path that ``yaml_path`` wrote as ``text``; what it did not write is passed over."""
+    steps = _STEP.finditer(text)
+    return tuple(int(each[1]) if each[1] else json.loads(each[2]) if each[2] else each[0] for each in steps)
+
+
 def name_in(value: object) -> str:
     """Return ``namespace/name`` out of a mapping that may be wrong elsewhere, "" where it has none."""
     if not isinstance(value, dict):
@@ -58,6 +70,43 @@ def name_in(value: object) -> str:
         return ""
     text = f"{namespace}/{name}"
     return text if text.isprintable() and len(text) <= _MAX_STEP else ""
+
+
+def validate(
+    model: type[_Model], value: object, refusal: Callable[[Path], str], context: dict[str, object]
+) -> tuple[_Model | None, list[Flaw]]:
+    """Return the model of ``value``, or None and what is wrong, at most MAX_FLAWS things.
+
+    pydantic keeps every error, and each takes a kilobyte: where there are too
+    many, the beginnings of the value's lists and mappings are looked at once more.
+    """
+    try:
+        return model.model_validate(value, context=context | {BUDGET: [MAX_FLAWS]}), []
+    except ValidationError as error:
+        if error.error_count() <= MAX_FLAWS:
+            return None, flaws_of(error, refusal)
+    except TooManyFaults:
+        pass
+    flaws = [Flaw((), f"more than {MAX_FLAWS} faults: only some of the first are told")]
+    for width in (1000, 100, 30):
+        try:
+            model.model_validate(_beginning(value, width), context=context | {BUDGET: [MAX_FLAWS]})
+        except ValidationError as error:
+            if error.error_count() <= MAX_FLAWS:
+                found = flaws_of(error, refusal)
+                return None, flaws + [flaw for flaw in found if flaw.message != MISSING]
+        except TooManyFaults:
+            pass
+    return None, flaws
+
+
+def _beginning(value: object, width: int) -> object:
+    """Return ``value`` with the first entries only of its long lists and mappings."""
+    if isinstance(value, list):
+        return [_beginning(entry, width) for entry in value[:width]]
+    if isinstance(value, dict):
+        return {key: _beginning(value[key], width) for key in islice(value, width)}
+    return value
 
 
 def flaws_of(error: ValidationError, refusal: Callable[[Path], str]) -> list[Flaw]:
@@ -86,16 +135,21 @@ def _message(details: ErrorDetails) -> str:
 
 def in_file_order(flaws: Iterable[Flaw], value: object) -> list[Flaw]:
     """Return ``flaws`` in the order in which their places stand in the document ``value``."""
-    return sorted(flaws, key=lambda flaw: _position(flaw.path, value))
+    numbers: dict[int, dict[str, int]] = {}
+    return sorted(flaws, key=lambda flaw: _position(flaw.path, value, numbers))
 
 
-def _position(path: Path, value: object) -> tuple[int, ...]:
-    """Return the place of ``path``: at each level the number of the entry, the end if it is not there."""
+def _position(path: Path, value: object, numbers: dict[int, dict[str, int]]) -> tuple[int, ...]:
+    """Return the place of ``path``: at each level the number of the entry, the end if it is not there.
+
+    ``numbers`` keeps the numbers of a mapping's keys, by the identity of the mapping.
+    """
     place = []
     for step in path:
         if isinstance(value, dict):
-            keys = list(value)
-            place.append(keys.index(step) if step in value else len(keys))
+            keys = numbers.setdefault(id(value), {}) or {key: n for n, key in enumerate(value)}
+            numbers[id(value)] = keys
+            place.append(keys.get(str(step), len(keys)))
             value = value.get(step)
         elif isinstance(value, list) and isinstance(step, int):
             place.append(step)

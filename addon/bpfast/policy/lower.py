@@ -1,168 +1,195 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Policies and endpoints to what each endpoint's peers may do.
+"""Policies and endpoints to what may pass between each endpoint and its peers.
 
-Cilium's rules, for incoming connections: policies are united; an entry without
-``rules`` allows every byte and so cancels HTTP rules for the same peer and port;
-the node itself is always allowed. First all policies are flattened to *grants*
-(who, where, which requests); then peers that the same grants fit share one result.
+Cilium's rules (v1.18, pkg/policy): policies are united; what denies wins; an entry
+without ``rules`` allows every byte and so cancels HTTP rules for the same peer and
+port; the node itself is let in, unless it is denied or rules name it. First all
+policies are flattened to grants; then peers that the same grants fit share one result.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
-from bpfast.policy import cnp
+from bpfast.policy.grants import Effect, FlatRule, Grant, Section, flatten, flatten_refused
 from bpfast.policy.meaning import (
     HOST,
     OPEN,
-    WORLD,
     Allow,
     Deny,
+    Direction,
     EndpointPolicy,
     Inspect,
     Lowered,
     Peer,
     PeerPolicy,
     PortVerdict,
+    Segment,
 )
-from bpfast.policy.names import split_source
+from bpfast.policy.peers import Facts, Network, all_facts, distinct_networks
+from bpfast.policy.ports import PortNames, Span, names_of, names_of_all
 from bpfast.policy.reader import Policy
-from bpfast.policy.rules import HeaderMatch, HttpRule, RuleSet
-from bpfast.policy.subject import NAMESPACE_LABELS, POD_NAMESPACE, Subject
+from bpfast.policy.refused import Refused
+from bpfast.policy.rules import HttpRule, RuleSet
+from bpfast.policy.select import InNetwork
+from bpfast.policy.subject import Subject
 
-Labels = dict[str, str]
 
-
-def lower(policies: Sequence[Policy], subjects: Sequence[Subject], *, default_deny: bool = False) -> Lowered:
+def lower(
+    policies: Sequence[Policy],
+    subjects: Sequence[Subject],
+    *,
+    default_deny: bool = False,
+    refused: Sequence[Refused] = (),
+    only: Collection[str] | None = None,
+) -> Lowered:
     """Return what ``policies`` mean for every one of ``subjects``, which are also the peers.
 
-    ``default_deny`` closes the endpoints that no policy selects, too. Rules
-    stand in the order of ``policies``.
+    ``default_deny`` closes the endpoints that no policy selects, too. ``refused``
+    are policies that could not be read: they open nothing and close the endpoints
+    that they may be about. ``only`` names the endpoints (``ns/name``) to look at.
+    HTTP rules stand in the order of ``policies``.
     """
-    rules = [_flatten(policy, path, rule) for policy in policies for path, rule in policy.rules]
-    labels = {subject.full_name: subject.identity_labels() for subject in subjects}
-    peers: dict[Peer, Labels | None] = {Peer.endpoint(name): of_peer for name, of_peer in labels.items()}
-    peers[WORLD] = None
-    return Lowered(
-        {name: _endpoint(rules, own, peers, default_deny=default_deny) for name, own in labels.items()}
-    )
+    rules = [flat for policy in policies for flat in flatten(policy)]
+    rules += (flatten_refused(each) for each in refused)
+    networks = distinct_networks(_networks(rules))
+    peers = all_facts(subjects, networks)
+    all_names = names_of_all(subjects)
+    ingress, egress = {}, {}
+    for subject in subjects:
+        if only is not None and subject.full_name not in only:
+            continue
+        own = peers[Peer.endpoint(subject.full_name)]
+        selecting = [rule for rule in rules if rule.subject.matches(own)]
+        sections = [rule.ingress for rule in selecting]
+        ingress[subject.full_name] = _endpoint(
+            sections, _View(Direction.INGRESS, names_of(subject), peers), default_deny=default_deny
+        )
+        sections = [rule.egress for rule in selecting]
+        egress[subject.full_name] = _endpoint(
+            sections, _View(Direction.EGRESS, all_names, peers), default_deny=default_deny
+        )
+    return Lowered(ingress, egress, networks)
+
+
+def _networks(rules: Iterable[FlatRule]) -> Iterable[Network]:
+    """Yield every network that a rule names, exceptions too."""
+    for rule in rules:
+        for grant in (*rule.ingress.grants, *rule.egress.grants):
+            for selector in grant.peers:
+                if isinstance(selector, InNetwork):
+                    yield selector.network
+                    yield from selector.excepted
 
 
 @dataclass(frozen=True, slots=True)
-class Selector:
-    """Labels that must all be there with these values."""
+class _View:
+    """One endpoint's surroundings in one direction: what port names mean, and who is there."""
 
-    labels: tuple[tuple[str, str], ...]
-
-    def matches(self, labels: Labels | None) -> bool:
-        """Return whether an endpoint has them all; None, an unknown address, has none and never matches."""
-        return labels is not None and all(labels.get(key) == value for key, value in self.labels)
+    direction: Direction
+    names: PortNames
+    peers: Mapping[Peer, Facts]
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """One ``toPorts`` entry, or an ``ingress`` entry without any.
-
-    ``peers`` None is everybody, ``ports`` None every port, ``rules`` None
-    every byte.
-    """
-
-    peers: tuple[Selector, ...] | None
-    ports: frozenset[int] | None
-    rules: tuple[HttpRule, ...] | None
-
-    def fits(self, labels: Labels | None) -> bool:
-        """Return whether a peer with these labels is meant."""
-        return self.peers is None or any(selector.matches(labels) for selector in self.peers)
-
-
-@dataclass(frozen=True, slots=True)
-class FlatRule:
-    """A rule: whom it selects, and what it opens for incoming connections."""
-
-    subject: Selector
-    grants: tuple[Grant, ...]
-
-
-def _flatten(policy: Policy, path: str, rule: cnp.Rule) -> FlatRule:
-    """Return a rule without its models."""
-    name = f"{policy.full_name} {path}"
-    grants = [
-        grant
-        for number, entry in enumerate(rule.ingress)
-        for grant in _grants(entry, policy.namespace, f"{name}.ingress[{number}]")
-    ]
-    return FlatRule(_subject_selector(rule.endpoint_selector, policy.namespace), tuple(grants))
-
-
-def _grants(entry: cnp.IngressRule, namespace: str, name: str) -> Iterator[Grant]:
-    """Yield what one ``ingress`` entry opens; without peers and ports that is nothing."""
-    peers = None
-    if entry.from_endpoints is not None:
-        peers = tuple(_peer_selector(selector, namespace) for selector in entry.from_endpoints)
-    if not entry.to_ports and peers is not None:
-        yield Grant(peers, ports=None, rules=None)
-    for number, port_rule in enumerate(entry.to_ports):
-        rules = None
-        if port_rule.rules is not None and port_rule.rules.http:
-            where = f"{name}.toPorts[{number}].rules.http"
-            rules = tuple(_http_rule(rule, f"{where}[{i}]") for i, rule in enumerate(port_rule.rules.http))
-        yield Grant(peers, frozenset(port.port for port in port_rule.ports), rules)
-
-
-def _subject_selector(selector: cnp.EndpointSelector, namespace: str) -> Selector:
-    """Return whom a rule is about: always in the policy's own namespace."""
-    return Selector((*_wanted(selector), (POD_NAMESPACE, namespace)))
-
-
-def _peer_selector(selector: cnp.EndpointSelector, namespace: str) -> Selector:
-    """Return whom a peer selector means: the policy's namespace, unless it speaks of namespaces itself."""
-    wanted = _wanted(selector)
-    if any(key == POD_NAMESPACE or key.startswith(NAMESPACE_LABELS) for key, _ in wanted):
-        return Selector(wanted)
-    return Selector((*wanted, (POD_NAMESPACE, namespace)))
-
-
-def _wanted(selector: cnp.EndpointSelector) -> tuple[tuple[str, str], ...]:
-    return tuple((split_source(key)[1], value) for key, value in selector.match_labels.items())
-
-
-def _http_rule(rule: cnp.HttpRule, name: str) -> HttpRule:
-    headers = tuple(HeaderMatch(*cnp.split_header(text)) for text in rule.headers)
-    return HttpRule(name, rule.method or None, rule.path or None, rule.host or None, headers)
-
-
-def _endpoint(
-    rules: Iterable[FlatRule], labels: Labels, peers: Mapping[Peer, Labels | None], *, default_deny: bool
-) -> EndpointPolicy:
-    """Return what the peers of the endpoint with ``labels`` may do."""
-    selecting = [rule for rule in rules if rule.subject.matches(labels)]
-    if not selecting and not default_deny:
-        return EndpointPolicy(enforced=False, peers=dict.fromkeys((HOST, *peers), OPEN))
-    grants = [grant for rule in selecting for grant in rule.grants]
+def _endpoint(sections: Sequence[Section], view: _View, *, default_deny: bool) -> EndpointPolicy:
+    """Return what may pass between an endpoint and its peers."""
+    if not default_deny and not any(section.present for section in sections):
+        return EndpointPolicy(enforced=False, peers=dict.fromkeys(view.peers, OPEN))
+    closed = default_deny or any(section.closes for section in sections)
+    grants = [grant for section in sections for grant in section.grants]
     results: dict[tuple[int, ...], PeerPolicy] = {}
-    policies = {HOST: OPEN}
-    for peer, peer_labels in peers.items():
-        fitting = tuple(number for number, grant in enumerate(grants) if grant.fits(peer_labels))
+    policies = {}
+    for peer, facts in view.peers.items():
+        fitting = tuple(number for number, grant in enumerate(grants) if grant.fits(facts))
+        if peer == HOST and view.direction is Direction.INGRESS:
+            local = [_for_the_host(grants[number]) for number in fitting]
+            policies[peer] = _Union(local, view.names, Allow(), closed=closed).policy()
+            continue
         if fitting not in results:
-            results[fitting] = _unite([grants[number] for number in fitting])
+            otherwise = Deny() if closed else Allow()
+            union = _Union([grants[number] for number in fitting], view.names, otherwise, closed=closed)
+            results[fitting] = union.policy()
         policies[peer] = results[fitting]
     return EndpointPolicy(enforced=True, peers=policies)
 
 
-def _unite(grants: Sequence[Grant]) -> PeerPolicy:
-    """Return what a peer may do that all ``grants`` fit."""
-    if any(grant.ports is None for grant in grants):
-        return OPEN
-    ports = sorted({port for grant in grants for port in grant.ports or ()})
-    by_port = {port: _at_port([grant for grant in grants if port in (grant.ports or ())]) for port in ports}
-    return PeerPolicy(Deny(), by_port)
+def _for_the_host(grant: Grant) -> Grant:
+    """Return what a grant means for the node itself: HTTP rules bind it only by name."""
+    if grant.by_name or grant.effect is Effect.DENY:
+        return grant
+    return replace(grant, effect=Effect.ALLOW, rules=())
 
 
-def _at_port(grants: Sequence[Grant]) -> PortVerdict:
-    """Return what grants for one peer and port mean together."""
-    rules: list[HttpRule] = []
-    for grant in grants:
-        if grant.rules is None:
+class _Union:
+    """The grants that fit one peer, united.
+
+    ``otherwise`` is for what no grant speaks of. Where default deny is off
+    (``closed`` False), HTTP rules close nothing: the engine adds a rule to them
+    that allows every request.
+    """
+
+    def __init__(
+        self, grants: Sequence[Grant], names: PortNames, otherwise: PortVerdict, *, closed: bool
+    ) -> None:
+        self._grants = grants
+        self._otherwise = otherwise
+        self._closed = closed
+        self._everywhere = [number for number, grant in enumerate(grants) if grant.ports is None]
+        self._spans = [
+            (number, span)
+            for number, grant in enumerate(grants)
+            for spec in grant.ports or ()
+            if (span := spec.span(names)) is not None
+        ]
+        self._known: dict[tuple[int, ...], PortVerdict] = {}
+
+    def policy(self) -> PeerPolicy:
+        """Return the verdicts for all ports."""
+        other = self._verdict(tuple(self._everywhere))
+        segments: list[Segment] = []
+        for protocol in sorted({span.protocol for _, span in self._spans}):
+            spans = [(number, span) for number, span in self._spans if span.protocol == protocol]
+            for first, last, numbers in _pieces(spans):
+                verdict = self._verdict(tuple(sorted({*numbers, *self._everywhere})))
+                before = segments[-1] if segments else None
+                if before and (before.protocol, before.last + 1, before.verdict) == (
+                    protocol,
+                    first,
+                    verdict,
+                ):
+                    segments[-1] = replace(before, last=last)
+                else:
+                    segments.append(Segment(protocol, first, last, verdict))
+        return PeerPolicy(other, tuple(segment for segment in segments if segment.verdict != other))
+
+    def _verdict(self, numbers: tuple[int, ...]) -> PortVerdict:
+        if numbers not in self._known:
+            self._known[numbers] = self._unite([self._grants[number] for number in numbers])
+        return self._known[numbers]
+
+    def _unite(self, grants: Sequence[Grant]) -> PortVerdict:
+        effects = {grant.effect for grant in grants}
+        if effects & {Effect.DENY, Effect.HELD} or {Effect.HTTP, Effect.OTHER_L7} <= effects:
+            return Deny()
+        if Effect.ALLOW in effects or not self._closed:
             return Allow()
-        rules += grant.rules
-    return Inspect(RuleSet(tuple(rules)))
+        if Effect.HTTP not in effects:
+            return self._otherwise
+        rules: list[HttpRule] = [rule for grant in grants for rule in grant.rules]
+        return Inspect(RuleSet(tuple(rules)))
+
+
+def _pieces(spans: Sequence[tuple[int, Span]]) -> Iterable[tuple[int, int, frozenset[int]]]:
+    """Yield (first, last, numbers): pieces that the same spans cover, in order; gaps are left out."""
+    edges = sorted({span.first for _, span in spans} | {span.last + 1 for _, span in spans})
+    starts: dict[int, list[int]] = {}
+    ends: dict[int, list[int]] = {}
+    for index, (_, span) in enumerate(spans):
+        starts.setdefault(span.first, []).append(index)
+        ends.setdefault(span.last + 1, []).append(index)
+    active: set[int] = set()
+    for first, end in pairwise(edges):
+        active.difference_update(ends.get(first, ()))
+        active.update(starts.get(first, ()))
+        if active:
+            yield first, end - 1, frozenset(spans[index][0] for index in active)

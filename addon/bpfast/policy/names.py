@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from bpfast.policy.budget import check
 from bpfast.policy.document import shown
 
 _LABEL: Final = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
@@ -18,7 +19,21 @@ _DNS_LABEL: Final = re.compile(_LABEL)
 _DNS_SUBDOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _QUALIFIED: Final = re.compile(r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _SOURCES: Final = ("any", "k8s")
-_MAX_SUBDOMAIN: Final = 253
+_SOURCE: Final = re.compile(r"[a-z0-9]+")
+RESERVED: Final = (
+    "health",
+    "host",
+    "ingress",
+    "init",
+    "kube-apiserver",
+    "remote-node",
+    "unmanaged",
+    "world",
+)
+"""The identities that Cilium gives, by their labels ``reserved:NAME``."""
+MAX_NAME: Final = 253
+DEFAULT_NAMESPACE: Final = "default"
+"""The namespace of an object that names none."""
 
 EMPTY: Final = "must hold at least one entry"
 
@@ -30,23 +45,31 @@ def split_source(key: str) -> tuple[str, str]:
 
 
 def _object_name(text: str) -> str:
-    if len(text) > _MAX_SUBDOMAIN or not _DNS_SUBDOMAIN.fullmatch(text):
+    if len(text) > MAX_NAME or not _DNS_SUBDOMAIN.fullmatch(text):
         raise ValueError(f"{shown(text)} is not a name: lower-case letters, digits, '-' and '.', at most 253")
     return text
 
 
+def is_namespace(text: str) -> bool:
+    """Return whether ``text`` can be the name of a namespace."""
+    return _DNS_LABEL.fullmatch(text) is not None
+
+
 def _namespace(text: str) -> str:
-    if not _DNS_LABEL.fullmatch(text):
+    if not is_namespace(text):
         raise ValueError(f"{shown(text)} is not a namespace: lower-case letters, digits and '-', at most 63")
     return text
 
 
-def _label_key(text: str) -> str:
+def _is_label_key(text: str) -> bool:
     prefix, slash, name = text.rpartition("/")
-    right = bool(_QUALIFIED.fullmatch(name))
-    if slash:
-        right = right and len(prefix) <= _MAX_SUBDOMAIN and bool(_DNS_SUBDOMAIN.fullmatch(prefix))
-    if not right:
+    if slash and not (len(prefix) <= MAX_NAME and _DNS_SUBDOMAIN.fullmatch(prefix)):
+        return False
+    return _QUALIFIED.fullmatch(name) is not None
+
+
+def _label_key(text: str) -> str:
+    if not _is_label_key(text):
         raise ValueError(f"{shown(text)} is not a label key: letters, digits, '-', '_' and '.', at most 63, "
                          "after an optional domain and '/'")  # fmt: skip
     return text
@@ -54,12 +77,37 @@ def _label_key(text: str) -> str:
 
 def _selector_key(text: str) -> str:
     source, name = split_source(text)
-    if source == "reserved" or text.startswith(("$", "reserved.")):
-        raise ValueError(f"label {shown(text)} selects a reserved identity, which is not supported yet")
+    if source == "reserved":
+        if name not in RESERVED:
+            valid = ", ".join(RESERVED)
+            raise ValueError(f"{shown(text)} is no reserved label that selects anybody; valid: {valid}")
+        return text
+    if text.startswith(("$", "reserved.")):
+        raise ValueError(f"label {shown(text)} selects a reserved identity: write 'reserved:NAME'")
     if source not in _SOURCES:
-        raise ValueError(f"label source {shown(source)} is not supported; valid: any, k8s, or none")
+        raise ValueError(f"label source {shown(source)} is not supported; valid: any, k8s, reserved, or none")
+    return _with_source(text, source, name)
+
+
+def _with_source(text: str, source: str, name: str) -> str:
+    """Return the key ``text``; Cilium puts the source before it and looks at both together."""
     _label_key(name)
+    if not _is_label_key(f"{source}.{name}"):
+        raise ValueError(
+            f"{shown(text)} is too long a label key: at most 63 with its source and a dot before it"
+        )
     return text
+
+
+def _plain_key(text: str) -> str:
+    source, name = split_source(text)
+    if not _SOURCE.fullmatch(source):
+        raise ValueError(f"label source {shown(source)} is not supported; valid: letters and digits, or none")
+    return _with_source(text, source, name)
+
+
+def _group_key(text: str) -> str:
+    return _with_source(text, "cidrgroup", text)
 
 
 def _label_value(text: str) -> str:
@@ -89,11 +137,13 @@ def _refuse_empty(value: object) -> object:
     return value
 
 
-ObjectName = Annotated[str, AfterValidator(_object_name)]
-Namespace = Annotated[str, AfterValidator(_namespace)]
-LabelKey = Annotated[str, AfterValidator(_label_key)]
-LabelValue = Annotated[str, AfterValidator(_label_value)]
-SelectorKey = Annotated[str, AfterValidator(_selector_key)]
+ObjectName = Annotated[str, check(_object_name)]
+Namespace = Annotated[str, check(_namespace)]
+LabelKey = Annotated[str, check(_label_key)]
+LabelValue = Annotated[str, check(_label_value)]
+GroupKey = Annotated[str, check(_group_key)]
+PlainKey = Annotated[str, check(_plain_key)]
+SelectorKey = Annotated[str, check(_selector_key)]
 MatchLabels = Annotated[dict[SelectorKey, LabelValue], AfterValidator(_different_labels)]
 NotNull = BeforeValidator(_refuse_null)
 # Not pydantic's own min_length: that counts only the entries that are right.

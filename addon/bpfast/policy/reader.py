@@ -6,36 +6,31 @@ something that nobody wrote. Regexes are compiled by a function that the caller
 brings, since the engine is none of policy's business.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final
-
-from pydantic import ValidationError
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
 
 from bpfast.errors import BadInput, Fault
 from bpfast.policy import supported
-from bpfast.policy.cnp import CHECK_REGEX, CiliumNetworkPolicy, RegexCheck, Rule
-from bpfast.policy.document import Document, Flaw, read_documents, shown
-from bpfast.policy.faults import MISSING, flaws_of, in_file_order, name_in, yaml_path
-from bpfast.policy.names import EMPTY, split_source
-from bpfast.policy.subject import POD_NAMESPACE
+from bpfast.policy.cnp import CHECK_REGEX, PolicyObject, RegexCheck, Rule
+from bpfast.policy.document import MAX_FLAWS, Document, Flaw, Path, read_documents
+from bpfast.policy.faults import MISSING, in_file_order, parse_path, validate, yaml_path
+from bpfast.policy.kinds import (
+    CNP,
+    Object,
+    full_name_of,
+    is_endpoints_file,
+    is_passed_over,
+    namespace_of,
+    objects_in,
+    stranger,
+)
+from bpfast.policy.lines import Lines
+from bpfast.policy.names import DEFAULT_NAMESPACE
+from bpfast.policy.refused import Refused, refused
+from bpfast.policy.schema import flaws_in
 
-KIND: Final = "CiliumNetworkPolicy"
-_KINDS_LATER: Final = ("CiliumClusterwideNetworkPolicy", "NetworkPolicy", "List", "CiliumNetworkPolicyList")
-# A field that may be missing if one of these stands in its place: those are faults already.
-_INSTEAD: Final = {
-    "endpointSelector": {"nodeSelector"},
-    "ingress": {"ingressDeny", "egress", "egressDeny"},
-    "http": {"dns", "kafka", "l7", "l7proto"},
-}
-# Faults for which the general text does not say enough.
-_MORE: Final = {
-    ("ingress", MISSING): "is required: a rule without any section is refused by Cilium",
-    ("ingress", EMPTY): "must hold at least one entry: write '- {}' to allow nobody",
-    ("endpointSelector", MISSING): "is required: write {} to select every endpoint of the namespace",
-    ("protocol", MISSING): "is required: absent means ANY, which is not supported yet; valid: TCP",
-    ("http", MISSING): "is required: leave out 'rules' to allow every byte",
-}
+__all__ = ["PassedOver", "Policy", "Reading", "Refused", "Text", "examine", "read_policies"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,25 +48,52 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A policy as it was written: ``rules`` with the path of each, ``spec`` or ``specs[0]``."""
+    """A policy as it was written: ``rules`` with the path of each, ``spec`` or ``specs[0]``.
+
+    ``namespace`` is None for a CiliumClusterwideNetworkPolicy. ``lines`` are
+    those of its document, in which it stands at ``path``.
+    """
 
     source: str
-    namespace: str
+    kind: str
+    namespace: str | None
     name: str
     rules: tuple[tuple[str, Rule], ...]
+    lines: Lines | None = field(default=None, compare=False, repr=False)
+    path: Path = field(default=(), compare=False, repr=False)
 
     @property
     def full_name(self) -> str:
-        """Return ``namespace/name``."""
-        return f"{self.namespace}/{self.name}"
+        """Return ``namespace/name``, or ``name`` for a clusterwide policy."""
+        return self.name if self.namespace is None else f"{self.namespace}/{self.name}"
+
+    def line(self, path: str) -> int | None:
+        """Return the line, from 1, of ``path`` (``spec.ingress[0]``), or of what is nearest above it."""
+        return None if self.lines is None else self.lines.at((*self.path, *parse_path(path)))
+
+
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """An object that is for somebody else, and was not read: its kind, its name, its line from 1."""
+
+    source: str
+    kind: str
+    name: str
+    line: int
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What came of reading: the policies that are right, and all faults of the others."""
+    """What came of reading.
+
+    The policies that are right, all faults of the others, what those may have
+    meant, and what was not looked at.
+    """
 
     policies: tuple[Policy, ...]
     faults: tuple[Fault, ...]
+    refused: tuple[Refused, ...] = ()
+    passed_over: tuple[PassedOver, ...] = ()
 
 
 def read_policies(texts: Iterable[Text], check_regex: RegexCheck | None = None) -> tuple[Policy, ...]:
@@ -83,124 +105,144 @@ def read_policies(texts: Iterable[Text], check_regex: RegexCheck | None = None) 
 
 
 def examine(texts: Iterable[Text], check_regex: RegexCheck | None = None) -> Reading:
-    """Return the policies that are right and the faults of the others.
+    """Return the policies that are right, and all about the others.
 
     ``check_regex`` returns what is wrong with a regex, or None; without it
     regexes are taken as they are.
     """
-    policies: dict[str, Policy] = {}
-    faults: list[Fault] = []
+    found = _Found({}, [], [], [])
     for text in texts:
-        for policy in _examine_text(text, check_regex, faults):
-            first = policies.setdefault(policy.full_name, policy)
-            if first is not policy:
-                message = f"{policy.full_name!r} is given twice, first in {first.source}"
-                faults.append(Fault(policy.source, policy.full_name, "metadata.name", message))
-    return Reading(tuple(policies.values()), tuple(faults))
+        _examine_text(text, check_regex, found)
+    policies, passed = tuple(found.policies.values()), tuple(found.passed_over)
+    return Reading(policies, tuple(found.faults), tuple(found.refused), passed)
 
 
-def _examine_text(text: Text, check_regex: RegexCheck | None, faults: list[Fault]) -> list[Policy]:
-    """Return the policies of one text; what is wrong goes to ``faults``."""
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What has come of the texts so far; policies by kind and full name."""
+
+    policies: dict[tuple[str, str], Policy]
+    faults: list[Fault]
+    refused: list[Refused]
+    passed_over: list[PassedOver]
+
+
+def _examine_text(text: Text, check_regex: RegexCheck | None, found: _Found) -> None:
+    """Read one text; what comes of it goes to ``found``."""
     documents = read_documents(text.text)
-    if not documents:
-        faults.append(Fault(text.source, "", "", "holds no policy"))
-    policies = []
-    for number, document in enumerate(documents, start=1):
-        value = document.value
-        if text.found and _is_endpoints_file(value):
+    others: list[PassedOver] = []
+    empty = True
+    most = len(found.faults) + MAX_FLAWS
+    for document in documents:
+        if text.found and is_endpoints_file(document.value):
+            empty = False
             continue
-        name = name_in(value.get("metadata")) if isinstance(value, dict) else ""
-        place = text.source if name or len(documents) == 1 else f"{text.source} (document {number})"
-        model, flaws = _examine_document(document, check_regex)
-        faults.extend(Fault(place, name, yaml_path(flaw.path), flaw.message) for flaw in flaws)
-        if model is not None and not flaws:
-            policies.append(_policy(text.source, model))
-    return policies
+        for each in _parts(document):
+            if len(found.faults) >= most:
+                message = f"more than {MAX_FLAWS} faults: what follows was not read"
+                found.faults.append(Fault(text.source, "", "", message, document.line(each.path) or 0))
+                found.refused.append(Refused(text.source))
+                return
+            if isinstance(each.value, dict) and not each.flaws and is_passed_over(each.value):
+                others.append(_passed_over(text.source, document, each))
+                continue
+            empty = False
+            _examine_part(text.source, document, each, check_regex, found)
+    found.passed_over.extend(others)
+    if empty and not (others and text.found):
+        kinds = ", ".join(dict.fromkeys(other.kind for other in others))
+        message = f"holds no policy; passed over: {kinds}" if others else "holds no policy"
+        found.faults.append(Fault(text.source, "", "", message))
 
 
-def _is_endpoints_file(value: object) -> bool:
-    return isinstance(value, dict) and value.keys() == {"endpoints"}
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """An object of a document at ``path``, and what is wrong with its text; paths start at the object.
 
-
-def _examine_document(
-    document: Document, check_regex: RegexCheck | None
-) -> tuple[CiliumNetworkPolicy | None, list[Flaw]]:
-    """Return the model of a document, if it can be made, and all that is wrong with it."""
-    value, flaws = document.value, list(document.flaws)
-    if not document.complete:
-        return None, flaws
-    stranger = _stranger(value)
-    if stranger is not None or not isinstance(value, dict):
-        return None, [*flaws, *([stranger] if stranger else [])]
-    model = None
-    try:
-        model = CiliumNetworkPolicy.model_validate(value, context={CHECK_REGEX: check_regex})
-    except ValidationError as error:
-        found = flaws_of(error, supported.refusal)
-        flaws += [_with_more(flaw) for flaw in found if not _explained(flaw, value)]
-    flaws += _missing_spec(value)
-    if model is not None:
-        flaws += _other_namespaces(model)
-    return model, in_file_order(flaws, value)
-
-
-def _stranger(value: object) -> Flaw | None:
-    """Return what is wrong with a document that is no CiliumNetworkPolicy at all."""
-    if not isinstance(value, dict):
-        return Flaw((), f"a policy must be a mapping, not {shown(value)}")
-    kind = value.get("kind")
-    if kind is None and _is_endpoints_file(value):
-        return Flaw((), "this is an endpoints file, not a policy")
-    if isinstance(kind, str) and kind != KIND:
-        later = " is not supported yet" if kind in _KINDS_LATER else " is no policy"
-        return Flaw(("kind",), f"{shown(kind)}{later}; valid: {KIND!r}")
-    return None
-
-
-def _explained(flaw: Flaw, value: object) -> bool:
-    """Return whether another field stands in the place of the one that ``flaw`` misses."""
-    if not flaw.path or flaw.message not in (MISSING, EMPTY):
-        return False
-    for step in flaw.path[:-1]:
-        value = value[step]  # type: ignore[index]  # pydantic has walked this way
-    instead = _INSTEAD.get(str(flaw.path[-1]), set())
-    return isinstance(value, dict) and not instead.isdisjoint(value)
-
-
-def _with_more(flaw: Flaw) -> Flaw:
-    """Return ``flaw`` with the way out where there is a special one."""
-    last = str(flaw.path[-1]) if flaw.path else ""
-    return Flaw(flaw.path, _MORE.get((last, flaw.message), flaw.message))
-
-
-def _missing_spec(value: dict[str, object]) -> list[Flaw]:
-    return [] if "spec" in value or "specs" in value else [Flaw(("spec",), "is required, or 'specs'")]
-
-
-def _other_namespaces(model: CiliumNetworkPolicy) -> list[Flaw]:
-    """Return a flaw for each endpointSelector that names another namespace.
-
-    Cilium takes such a label out of the selector, with a warning in the
-    agent's log: the policy then selects endpoints that its author did not mean.
+    ``readable`` False: there is no object, and the flaws say why.
     """
-    flaws = []
-    for path, rule in _rules(model):
-        for key, wanted in rule.endpoint_selector.match_labels.items():
-            if split_source(key)[1] == POD_NAMESPACE and wanted != model.metadata.namespace:
-                own = model.metadata.namespace
-                message = (
-                    f"{shown(wanted)} is not the policy's own namespace {own!r}, the only one it selects in"
-                )
-                flaws.append(Flaw((*path, "endpointSelector", "matchLabels", key), message))
-    return flaws
+
+    path: Path
+    value: object
+    flaws: tuple[Flaw, ...]
+    readable: bool = True
 
 
-def _rules(model: CiliumNetworkPolicy) -> list[tuple[tuple[str | int, ...], Rule]]:
-    """Return the rules of a policy with their paths."""
-    rules: list[tuple[tuple[str | int, ...], Rule]] = [] if model.spec is None else [(("spec",), model.spec)]
-    return rules + [(("specs", number), rule) for number, rule in enumerate(model.specs)]
+def _parts(document: Document) -> Iterator[_Part]:
+    """Yield the objects of a document: one, or those of a list."""
+    if not document.complete:
+        yield _Part((), None, document.flaws, readable=False)
+        return
+    objects: list[Object] = []
+    outside: list[Flaw] = []
+    for each in objects_in(document.value):
+        (objects if isinstance(each, Object) else outside).append(each)  # type: ignore[arg-type]
+    inside: dict[Path, list[Flaw]] = {each.path: [] for each in objects}
+    depth = len(objects[0].path) if objects else 0
+    for flaw in document.flaws:
+        inside.get(flaw.path[:depth], outside).append(flaw)
+    for each in objects:
+        yield _Part(each.path, each.value, tuple(_moved(flaw, each.path) for flaw in inside[each.path]))
+    if outside:
+        yield _Part((), None, tuple(outside), readable=False)
 
 
-def _policy(source: str, model: CiliumNetworkPolicy) -> Policy:
-    rules = tuple((yaml_path(path), rule) for path, rule in _rules(model))
-    return Policy(source, model.metadata.namespace, model.metadata.name, rules)
+def _moved(flaw: Flaw, path: Path) -> Flaw:
+    """Return a flaw with its path from the object at ``path`` on."""
+    return Flaw(flaw.path[len(path) :], flaw.message, flaw.line)
+
+
+def _passed_over(source: str, document: Document, part: _Part) -> PassedOver:
+    value = part.value
+    kind = value["kind"] if isinstance(value, dict) else ""
+    return PassedOver(source, kind, full_name_of(value), document.line(part.path) or 0)
+
+
+def _examine_part(
+    source: str, document: Document, part: _Part, check_regex: RegexCheck | None, found: _Found
+) -> None:
+    """Read one object: it becomes a policy, or faults and what it may have meant."""
+    model, flaws = _examine_object(part, check_regex)
+    name = full_name_of(part.value)
+    if model is not None and not flaws:
+        policy = _policy(source, model, document.lines, part.path)
+        first = found.policies.setdefault((policy.kind, policy.full_name), policy)
+        if first is policy:
+            return
+        flaws = [Flaw(("metadata", "name"), f"{policy.full_name!r} is given twice, first in {first.source}")]
+    lines = [flaw.line or document.line((*part.path, *flaw.path)) or 0 for flaw in flaws]
+    for line, flaw in sorted(zip(lines, flaws, strict=True), key=lambda pair: pair[0]):
+        found.faults.append(Fault(source, name, yaml_path((*part.path, *flaw.path)), flaw.message, line))
+    found.refused.extend(refused(source, part.value, part.flaws))
+
+
+def _examine_object(part: _Part, check_regex: RegexCheck | None) -> tuple[PolicyObject | None, list[Flaw]]:
+    """Return the model of an object, if it can be made, and all that is wrong with it."""
+    value, flaws = part.value, list(part.flaws)
+    if not part.readable:
+        return None, flaws
+    strange = stranger(value)
+    if strange is not None or not isinstance(value, dict):
+        return None, [*flaws, *([strange] if strange else [])]
+    model, found = validate(PolicyObject, value, supported.refusal, {CHECK_REGEX: check_regex})
+    flaws += found
+    flaws += islice(flaws_in(value, namespace_of(value)), MAX_FLAWS)
+    return model, in_file_order(_unexplained(flaws), value) if flaws else []
+
+
+def _unexplained(flaws: list[Flaw]) -> list[Flaw]:
+    """Return ``flaws`` without those for a field that is missing because it was misspelt."""
+    misspelt = {flaw.path[:-1] for flaw in flaws if flaw.message.startswith(supported.MISSPELT)}
+    return [
+        flaw
+        for flaw in flaws
+        if not (flaw.path[:-1] in misspelt and flaw.message.startswith(MISSING) and flaw.path)
+    ]
+
+
+def _policy(source: str, model: PolicyObject, lines: Lines | None, path: Path) -> Policy:
+    metadata = model.metadata
+    namespace = (metadata.namespace or DEFAULT_NAMESPACE) if model.kind == CNP else None
+    rules = [] if model.spec is None else [("spec", model.spec)]
+    rules += ((f"specs[{number}]", rule) for number, rule in enumerate(model.specs))
+    return Policy(source, model.kind, namespace, metadata.name, tuple(rules), lines, path)

@@ -15,18 +15,25 @@ NAMESPACE_LABELS: Final = "io.cilium.k8s.namespace.labels."
 SERVICE_ACCOUNT: Final = "io.cilium.k8s.policy.serviceaccount"
 CLUSTER: Final = "io.cilium.k8s.policy.cluster"
 CLUSTER_NAME: Final = "default"
+DEFAULT_ACCOUNT: Final = "default"
 _METADATA_NAME: Final = NAMESPACE_LABELS + "kubernetes.io/metadata.name"
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """An endpoint: what policies select, on either side of a connection."""
+    """An endpoint: what policies select, on either side of a connection.
+
+    ``ports`` are its named ports: name -> the (number, protocol) that it stands
+    for, protocol one of TCP, UDP, SCTP. Without a ``service_account`` it has the
+    one that every namespace has, ``default``.
+    """
 
     namespace: str
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
     namespace_labels: Mapping[str, str] = field(default_factory=dict)
     service_account: str | None = None
+    ports: Mapping[str, tuple[tuple[int, str], ...]] = field(default_factory=dict)
 
     @property
     def full_name(self) -> str:
@@ -38,8 +45,7 @@ class Subject:
         labels = {key: value for key, value in self.labels.items() if not is_given(key)}
         labels |= {NAMESPACE_LABELS + key: value for key, value in self.namespace_labels.items()}
         labels |= {POD_NAMESPACE: self.namespace, CLUSTER: CLUSTER_NAME, _METADATA_NAME: self.namespace}
-        if self.service_account:
-            labels[SERVICE_ACCOUNT] = self.service_account
+        labels[SERVICE_ACCOUNT] = self.service_account or DEFAULT_ACCOUNT
         return labels
 
 

@@ -50,7 +50,10 @@ class Endpoint:
 
     def subject(self) -> Subject:
         """Return what policies see of this endpoint."""
-        return Subject(self.namespace, self.name, self.labels, self.namespace_labels, self.service_account)
+        ports = {port.name: ((port.number, port.protocol),) for port in self.ports}
+        return Subject(
+            self.namespace, self.name, self.labels, self.namespace_labels, self.service_account, ports
+        )
 
 
 def parse_endpoints(text: str, source: str) -> tuple[Endpoint, ...]:

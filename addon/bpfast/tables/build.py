@@ -10,6 +10,7 @@ rules only allow.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from bpfast.abi import MAX_CANDIDATES, TABLE_WORDS
 from bpfast.automata.classes import partition
@@ -147,6 +148,7 @@ def _read_all(rule_set: RuleSet, refused: dict[int, str]) -> list[_Read]:
     return rules
 
 
+@lru_cache(maxsize=256)
 def _methods(pattern: str) -> frozenset[bytes]:
     nfa = compile_trees([parse(pattern)])
     return frozenset(method for method in METHODS if nfa.matching(method))

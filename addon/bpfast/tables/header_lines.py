@@ -10,6 +10,7 @@ blanks around, so that ``^`` and ``$`` of a host pattern stand at the host.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from bpfast.abi import ActionOp, Reason
 from bpfast.automata.classes import partition
@@ -153,18 +154,34 @@ class _Value:
         self._builder = builder
         self._field = field
         self._after = after
-        self._demanded = _dfa([field.form.value] if field.form.value else [], limit=limit)
-        self._asked = _dfa([tree for _, tree in field.asked], limit=limit)
+        self._demanded = _dfa((field.form.value,) if field.form.value else (), limit=limit)
+        self._asked = _dfa(tuple(tree for _, tree in field.asked), limit=limit)
         self._states: dict[tuple[StateId, StateId], int] = {}
         self._waiting: list[tuple[StateId, StateId]] = []
         self._line_ends: dict[int, int] = {}
+        self._kinds, self._firsts = self._alike()
 
     def add(self) -> int:
         entry = self._pair(self._demanded.start, self._asked.start)
         for demanded, asked in self._waiting:
-            row = [self._word(demanded, asked, byte) for byte in self._builder.classes.firsts]
-            self._builder.set_row(self._states[demanded, asked], row)
+            words = [self._word(demanded, asked, byte) for byte in self._firsts]
+            self._builder.set_row(self._states[demanded, asked], [words[kind] for kind in self._kinds])
         return entry
+
+    def _alike(self) -> tuple[list[int], list[int]]:
+        """Return the kind of each class, and the first byte of each kind: this field tells few apart."""
+        demanded, asked = self._demanded.classes.of, self._asked.classes.of
+        kinds: dict[tuple[int, ...], int] = {}
+        firsts: list[int] = []
+        numbers: list[int] = []
+        for byte in self._builder.classes.firsts:
+            end = byte if byte in (CR, LF) else -1
+            bits = (VALUE >> byte & 1, BLANK >> byte & 1, DIGIT >> byte & 1)
+            number = kinds.setdefault((end, *bits, demanded[byte], asked[byte]), len(kinds))
+            if number == len(firsts):
+                firsts.append(byte)
+            numbers.append(number)
+        return numbers, firsts
 
     def _pair(self, demanded: StateId, asked: StateId) -> int:
         number = self._states.get((demanded, asked))
@@ -218,6 +235,8 @@ class _Value:
         return self._builder.action(action)
 
 
-def _dfa(trees: list[Node], *, limit: int) -> Dfa:
+@lru_cache(maxsize=1024)
+def _dfa(trees: tuple[Node, ...], *, limit: int) -> Dfa:
+    """Return the automaton of values; most are the grammar's own, the same in every table."""
     nfa = compile_trees(trees)
     return minimize(determinize(nfa, partition(nfa.masks()), limit=limit))

@@ -75,6 +75,18 @@ def read(image: TableImage) -> Layout:
     return layout
 
 
+def open_rules(image: TableImage) -> frozenset[int]:
+    """Return the rules that some request line leaves open: the others can decide nothing."""
+    layout, words = read(image), image.words
+    found: set[int] = set()
+    for number in range(layout.action_count):
+        offset = words[layout.actions + ACTION_WORDS * number + ActionWord.CANDIDATES]
+        if offset:
+            end = offset + 1 + CANDIDATE_WORDS * words[offset]
+            found.update(words[offset + 1 : end : CANDIDATE_WORDS].tolist())
+    return frozenset(found)
+
+
 def decode(data: bytes, rules: tuple[str, ...]) -> TableImage:
     """Return the image of ``data``; raise Failure if it is not sound."""
     image = TableImage(data, rules)

@@ -60,6 +60,7 @@ class MachineBuilder:
         self._limit = limit
         self._rows: list[list[int]] = []
         self._actions: dict[Action, int] = {}
+        self._faults: dict[int, int] = {}
         self.state()
         self.set_row(DEAD_STATE, self.fault_row(Reason.INTERNAL))
 
@@ -77,7 +78,11 @@ class MachineBuilder:
 
     def fault(self, reason: Reason) -> int:
         """Return the word of a transition that denies for ``reason``."""
-        return self.action(Action(ActionOp.FAULT, reason=reason))
+        number = int(reason)  # a plain number is faster to look up
+        word = self._faults.get(number)
+        if word is None:
+            word = self._faults[number] = self.action(Action(ActionOp.FAULT, reason=reason))
+        return word
 
     def fault_row(self, reason: Reason) -> list[int]:
         """Return a row that denies for ``reason`` whatever comes; to be filled in."""

@@ -109,4 +109,4 @@ def _append_rows(words: "array[int]", machine: Machine, actions: int) -> None:
     }
     packed |= {state: state * stride for state in range(len(machine.rows))}
     for row in machine.rows:
-        words.extend([packed[word] for word in row])
+        words.extend(map(packed.__getitem__, row))

@@ -15,9 +15,10 @@ bad version is reported as such either way.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Final
 
 from bpfast.abi import ActionOp, Reason
-from bpfast.automata.classes import ByteClasses
 from bpfast.automata.dfa import DEAD, Dfa, StateId
 from bpfast.automata.literals import Trie
 from bpfast.automata.minimize import minimize
@@ -25,6 +26,10 @@ from bpfast.automata.nfa import Nfa, compile_trees
 from bpfast.automata.tree import Node
 from bpfast.tables.http1 import CR, LF, METHODS, PREFACE, SP, VERSION, Target, target_step
 from bpfast.tables.machine import Action, Candidate, MachineBuilder
+
+_END: Final = Target.END.value
+_WORDS: Final = (*METHODS, PREFACE)
+_TRIE: Final = Trie(_WORDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,6 @@ class RequestLine:
     def add(self, groups: Sequence[Group], start: int) -> None:
         """Give ``start`` its row: the trie of the methods, each leading to its group's target."""
         builder = self._builder
-        trie = Trie((*METHODS, PREFACE))
         after = {
             b"CONNECT": builder.fault(Reason.CONNECT_METHOD),
             PREFACE: builder.fault(Reason.HTTP2_PREFACE),
@@ -123,12 +127,11 @@ class RequestLine:
                 after.setdefault(method, entry)
         head = Action(ActionOp.HEAD_METHOD, next=after[b"HEAD"])
         after[b"HEAD"] = builder.action(head)
-        words = (*METHODS, PREFACE)
-        states = [start, *(builder.state() for _ in trie.children[1:])]
-        for node, children in enumerate(trie.children):
+        states = [start, *(builder.state() for _ in _TRIE.children[1:])]
+        for node, children in enumerate(_TRIE.children):
             moves = {byte: states[child] for byte, child in children.items()}
-            if trie.ends[node]:
-                moves[SP] = after[words[trie.ends[node][0]]]
+            if _TRIE.ends[node]:
+                moves[SP] = after[_WORDS[_TRIE.ends[node][0]]]
             builder.set_row(states[node], builder.row(Reason.BAD_METHOD, moves))
 
 
@@ -141,57 +144,55 @@ class _Target:
         self._lists = group.lists
         self._tails = tails
         self._blank = builder.classes.of[SP]
-        self._steps = {state: _target_row(builder.classes, state) for state in Target}
+        self._steps = [[_steps(state)[byte] for byte in builder.classes.firsts] for state in range(_END)]
         own = group.dfa.classes
         self._columns: list[list[int]] = [[] for _ in own.firsts]
         for number, byte in enumerate(builder.classes.firsts):
             self._columns[own.of[byte]].append(number)
-        self._states: dict[tuple[StateId, Target], int] = {}
-        self._waiting: list[tuple[StateId, Target]] = []
+        self._states: dict[tuple[StateId, int], int] = {}
+        self._waiting: list[tuple[StateId, int]] = []
         self._ends: dict[int, int] = {}
 
     def add(self) -> int:
-        for state in Target:
-            if state != Target.END:
-                self._pair(DEAD, state)
-        plain = {pair[1]: self._plain_row(pair[1]) for pair in self._waiting}
-        for state, row in plain.items():
+        for state in range(_END):
+            self._pair(DEAD, state)
+        plain = [self._plain_row(state) for state in range(_END)]
+        for state, row in enumerate(plain):
             self._builder.set_row(self._states[DEAD, state], row)
         self._waiting = []
-        entry = self._pair(self._dfa.start, Target.FIRST)
+        entry = self._pair(self._dfa.start, Target.FIRST.value)
         for path, state in self._waiting:
             row = self._row(path, state, plain[state])
             self._builder.set_row(self._states[path, state], row)
         return entry
 
-    def _pair(self, path: StateId, state: Target) -> int:
+    def _pair(self, path: StateId, state: int) -> int:
         number = self._states.get((path, state))
         if number is None:
             number = self._states[path, state] = self._builder.state()
             self._waiting.append((path, state))
         return number
 
-    def _plain_row(self, state: Target) -> list[int]:
+    def _plain_row(self, state: int) -> list[int]:
         """Return the row where no pattern can match any more."""
-        row = []
-        for result in self._steps[state]:
-            if isinstance(result, Reason):
-                row.append(self._builder.fault(result))
-            elif result == Target.END:
-                row.append(self._end(()))
+        words: dict[int, int] = {}
+        for code in self._steps[state]:
+            if code in words:
+                continue
+            if code < 0:
+                words[code] = self._builder.fault(Reason(-code))
             else:
-                row.append(self._states[DEAD, result])
-        return row
+                words[code] = self._end(()) if code == _END else self._states[DEAD, code]
+        return [words[code] for code in self._steps[state]]
 
-    def _row(self, path: StateId, state: Target, plain: list[int]) -> list[int]:
+    def _row(self, path: StateId, state: int, plain: list[int]) -> list[int]:
         row = plain.copy()
         steps = self._steps[state]
         for own, target in self._dfa.rows[path].items():
             for number in self._columns[own]:
-                result = steps[number]
-                if isinstance(result, Target) and result != Target.END:
-                    row[number] = self._pair(target, result)
-        if steps[self._blank] == Target.END:
+                if 0 <= steps[number] < _END:
+                    row[number] = self._pair(target, steps[number])
+        if steps[self._blank] == _END:
             row[self._blank] = self._end(self._dfa.outputs[path])
         return row
 
@@ -206,7 +207,11 @@ class _Target:
         return word
 
 
-def _target_row(classes: ByteClasses, state: Target) -> list[Target | Reason]:
-    if state == Target.END:
-        return []
-    return [target_step(state, byte) for byte in classes.firsts]
+@cache
+def _steps(state: int) -> tuple[int, ...]:
+    """Return where each byte leads, the same in every table: a state's number, or minus a reason's.
+
+    Plain numbers, since they are looked up hundreds of times for each state of a table.
+    """
+    results = (target_step(Target(state), byte) for byte in range(256))
+    return tuple(-int(result) if isinstance(result, Reason) else result.value for result in results)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mutated documents for the reader: no crash, no hang, bounded memory."""
