@@ -3,7 +3,7 @@
 # The targets that people and CI call. Interpreters are always named by path: another python3 may come first.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint check test demo bench clean
+.PHONY: help setup lint check test demo bench judge fuzz test-vm clean
 
 VENV := .venv/bin
 # tests/, e2e/ and bench/ are packages; those that hold no Python yet are left out.
@@ -16,6 +16,9 @@ help:
 	@echo 'make test    the same, and all other fast tests (root)'
 	@echo 'make demo    two pods, a real web server, policies enforced by the kernel (root)'
 	@echo 'make bench   figures; nothing asserts a time (root)'
+	@echo 'make judge   5,000 random scenarios, held against Cilium'\''s own policy engine'
+	@echo 'make fuzz    a million mutated policies for the reader (FUZZ_RUNS)'
+	@echo 'make test-vm the kernel tests and a short run on Linux 6.1, in qemu (root)'
 
 setup:
 	@tools/setup
@@ -40,6 +43,16 @@ demo: setup
 
 bench: setup
 	bench/run
+
+judge: setup
+	$(VENV)/python -m e2e.scenarios 5000
+
+FUZZ_RUNS := 1000000
+fuzz: setup
+	$(VENV)/python -m tests.fuzz.policies --runs $(FUZZ_RUNS)
+
+test-vm: setup
+	tools/test-vm
 
 clean:
 	rm -rf .venv build .coverage* .mypy_cache .ruff_cache .import_linter_cache addon/*.egg-info

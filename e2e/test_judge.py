@@ -318,6 +318,6 @@ def test_both_stacks_are_judged() -> None:
         port=80,
         requests=(),
     )
-    answers = ask_judge([asked, replace(asked, id="6", peer="2001:db8::7")])
+    answers = ask_judge([asked, replace(asked, id="6", peer="2001:db8::7", dual_stack=True)])
 
     assert ["allow", "deny"] == [answer.l34 for answer in answers]

@@ -4,7 +4,8 @@
  *
  * A clsact filter on the host side would not do: Cilium's own one there ends the
  * classification. Generic XDP shows the whole frame, but not its GSO size: an
- * answer that was made from a GSO frame keeps it.
+ * answer that was made from a GSO frame keeps it, and where the way back has no
+ * segmentation offload only the client's retransmission is answered (0.2 s).
  */
 #ifndef BPFAST_LIB_WATCH_XDP_H
 #define BPFAST_LIB_WATCH_XDP_H

@@ -6,9 +6,10 @@ from e2e.scenarios.damage import damaged
 from e2e.scenarios.dice import Dice
 from e2e.scenarios.httprules import odd_request, request_for, stray_request
 from e2e.scenarios.policies import policies
-from e2e.scenarios.scenario import Object, Request, Scenario, full_name
+from e2e.scenarios.scenario import Object, Request, Scenario, full_name, is_ipv6
 
 DAMAGED_SHARE = 0.12
+DUAL_STACK_SHARE = 0.2
 REQUESTS = 6
 
 
@@ -33,6 +34,7 @@ def scenario(number: int) -> Scenario:
         peer=question.peer,
         port=question.port,
         requests=requests,
+        dual_stack=is_ipv6(question.peer) or dice.chance(DUAL_STACK_SHARE),
     )
 
 

@@ -139,7 +139,6 @@ INTENDED: Final = (
     Intended(
         "wider-exception", "an exception wider than its network leaves nothing", _refused("is not inside of")
     ),
-    Intended("all-ports-and-more", "a port beside port 0 has no effect", _refused("which is every port")),
     Intended("icmp-type-out-of-range", "no packet has such a type", _refused("is no ICMP type")),
     Intended("no-specs", "an empty list of rules is a mistake", _refused("must hold at least one entry")),
     Intended(
@@ -153,6 +152,11 @@ INTENDED: Final = (
         _refused("endPort: may not stand beside port '0'"),
     ),
     Intended("refused-policy-closes", "what a refused policy may select is closed, not left open", _closed),
+    Intended(
+        "world-by-its-label",
+        "where both families are enabled reserved:world is nobody's label: the entity says it for all",
+        _refused("selects nobody where both address families are enabled"),
+    ),
     Intended("stays-on-envoy", "what only Envoy can filter or rewrite is not opened by the kernel", _envoy),
     Intended(
         "all-of-ipv6",

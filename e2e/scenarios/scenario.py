@@ -47,7 +47,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """``policies`` are manifests: objects, or texts where the text itself matters."""
+    """``policies`` are manifests: objects, or texts where the text itself matters.
+
+    ``dual_stack`` is the cluster that it is asked on; one with IPv4 alone knows
+    no IPv6 peers.
+    """
 
     id: str
     policies: tuple[Object | str, ...]
@@ -57,11 +61,7 @@ class Scenario:
     peer: str
     port: int
     requests: tuple[Request, ...]
-
-    @property
-    def dual_stack(self) -> bool:
-        """True for a peer that only a cluster with IPv4 and IPv6 has."""
-        return ":" in self.peer.removeprefix("entity:")
+    dual_stack: bool = False
 
     def texts(self) -> list[str]:
         """Return the manifests as texts; JSON is YAML, too."""
@@ -96,7 +96,8 @@ class Scenario:
 
     def __str__(self) -> str:
         """Return all of it, for a person."""
-        parts = [f"{self.id}: {self.direction} of {self.endpoint}, peer {self.peer}, port {self.port}"]
+        stack = " on a dual-stack cluster" if self.dual_stack else ""
+        parts = [f"{self.id}: {self.direction} of {self.endpoint}, peer {self.peer}, port {self.port}{stack}"]
         parts += [f"  {number}: {request}" for number, request in enumerate(self.requests)]
         parts += [
             "endpoints:",
@@ -106,6 +107,11 @@ class Scenario:
             text = policy if isinstance(policy, str) else yaml.safe_dump(policy, sort_keys=False)
             parts += ["---", text.rstrip("\n")]
         return "\n".join(parts)
+
+
+def is_ipv6(peer: str) -> bool:
+    """Return whether a peer is an IPv6 address."""
+    return ":" in peer.removeprefix("entity:")
 
 
 def full_name(endpoint: Object) -> str:

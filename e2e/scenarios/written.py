@@ -4,9 +4,11 @@
 A case has policies, or the sections of one policy for ``app: server``
 (``app: client`` for egress), and what to ``ask``: a peer, a port, and the
 requests that both sides ``allow`` or ``deny``, or ``all`` of them. What only we
-deny is ``stricter``. ``refused`` is the stage at which Cilium refuses;
-``refuses`` marks what only we refuse. A request is written ``GET /a``, headers
-behind bars: ``GET /a | X-Token: 42``; ``| Host`` alone sends no Host header.
+deny is ``stricter``. IPv6 peers, and questions with ``dual_stack``, are asked
+on a cluster with both families. ``refused`` is the stage at which Cilium
+refuses; ``refuses`` marks what only we refuse. A request is written ``GET /a``,
+headers behind bars: ``GET /a | X-Token: 42``; ``| Host`` alone sends no Host
+header.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,12 +18,12 @@ from pathlib import Path
 
 import yaml
 
-from e2e.scenarios.scenario import HOST, Object, Request, Scenario
+from e2e.scenarios.scenario import HOST, Object, Request, Scenario, is_ipv6
 
 CASES = Path(__file__).with_name("cases")
 SECTIONS = ("ingress", "ingressDeny", "egress", "egressDeny", "enableDefaultDeny")
 KEYS = {"name", "why", "policies", "ask", "refused", "refuses", *SECTIONS}
-ASK_KEYS = {"peer", "port", "direction", "endpoint", "all", "allow", "deny", "stricter"}
+ASK_KEYS = {"peer", "port", "direction", "endpoint", "all", "allow", "deny", "stricter", "dual_stack"}
 ANY_REQUESTS = ("GET /", "POST /any/thing?x=1")
 
 
@@ -78,15 +80,17 @@ def _questions(topic: str, case: Object) -> Iterator[Written]:
         egress = egress and "ingress" not in case and "ingressDeny" not in case
         direction = ask.get("direction", "egress" if egress else "ingress")
         subject = "client" if direction == "egress" else "server"
+        peer = _pod(ask["peer"])
         scenario = Scenario(
             id=f"{topic}/{case['name']}#{number}",
             policies=policies,
             endpoints=_endpoints(),
             direction=direction,
             endpoint=_pod(ask.get("endpoint", subject)),
-            peer=_pod(ask["peer"]),
+            peer=peer,
             port=ask.get("port", 80),
             requests=(),
+            dual_stack=ask.get("dual_stack", is_ipv6(peer)),
         )
         yield _expected(scenario, ask, **refused)
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import yaml
 
+from bpfast.policy.document import read_documents
 from bpfast.policy.fields import GROUPS
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -146,13 +147,12 @@ def _loaded(text: str) -> list[Any]:
 
 @functools.lru_cache(maxsize=1024)
 def _as_json(text: str) -> str:
-    """Return the documents of a text as a JSON list; an empty one for what cannot be read, or is a bomb."""
-    if text.count("*") > _MOST_ALIASES:
-        return "[{}]"
-    try:
-        return json.dumps(list(yaml.load_all(text, Loader=yaml.CSafeLoader)), default=str)
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError, UnicodeError):
-        return "[{}]"
+    """Return the documents of a text as a JSON list; an empty one for what cannot be read, or is a bomb.
+
+    Read by our own reader: PyYAML's constructor fails in many ways on texts like these.
+    """
+    documents = [] if text.count("*") > _MOST_ALIASES else read_documents(text)
+    return json.dumps([document.value for document in documents if document.complete] or [{}])
 
 
 def _change(documents: list[Any], chance: Random, donor: list[Any]) -> None:

@@ -442,7 +442,7 @@ def test_what_could_not_be_read() -> None:
     closes = Refused("x", namespace="demo", denies_ingress=False)
     opens = policies({"ingress": [CLIENTS]})
 
-    assert [Deny(), Allow()] == [ingress((), refused=[closes]), ingress((), HOST, refused=[closes])]
+    assert [Deny(), Deny()] == [ingress((), refused=[closes]), ingress((), HOST, refused=[closes])]
     assert Allow() == ingress(opens, refused=[closes])
     assert Deny() == ingress(opens, refused=[Refused("x")])
     assert Allow() == ingress((), refused=[Refused("x", namespace="other")])

@@ -345,3 +345,11 @@ class TestCiliumsOwnBugs:
         meaning = lowered(clusterwide(rule({"toPorts": [port(80)]}, endpointSelector=selector)))
 
         assert not meaning.ingress["prod/client"].enforced
+
+
+def test_a_refused_policy_may_bind_the_host_by_name() -> None:
+    """The node itself is not let in where rules that name it could not be read."""
+    meaning = lower((), SUBJECTS, refused=(Refused("f", namespace="demo", denies_ingress=False),))
+
+    assert Deny() == meaning.ingress["demo/web"].verdict(HOST, 80)
+    assert Allow() == meaning.ingress["prod/client"].verdict(HOST, 80)

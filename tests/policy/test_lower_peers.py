@@ -7,6 +7,7 @@ import pytest
 
 from bpfast.policy.meaning import HOST, WORLD, Allow, Deny, Direction, EndpointPolicy, Peer
 from bpfast.policy.peers import ENTITIES, KUBE_APISERVER
+from bpfast.policy.subject import Subject
 from tests.policy.policies import (
     CLIENT,
     GET,
@@ -97,7 +98,7 @@ class TestExpressions:
     def test_a_reserved_label_lifts_the_own_namespace(self) -> None:
         """``reserved:`` selects identities that are in no namespace."""
         assert {"health"} == let_in({"fromEndpoints": [{"matchLabels": {"reserved:health": ""}}]})
-        assert {"world"} == let_in(expression("reserved:world", "Exists"))
+        assert {"remote-node", "kube-apiserver"} == let_in(expression("reserved:remote-node", "Exists"))
 
     def test_subjects_by_expression(self) -> None:
         """An endpointSelector has expressions, too, and stays in its namespace."""
@@ -381,3 +382,18 @@ def test_directions_are_apart() -> None:
 
     assert meaning.of(Direction.INGRESS)["demo/web"].enforced
     assert not meaning.of(Direction.EGRESS)["demo/web"].enforced
+
+
+@pytest.mark.parametrize(
+    ("key", "known"),
+    (
+        ("app.kubernetes.io/name", True),
+        ("pod-template-hash", False),
+        ("statefulset.kubernetes.io/pod-name", False),
+        ("kubernetes.io/arch", False),
+        ("team", True),
+    ),
+)
+def test_labels_that_are_no_part_of_an_identity_are_unknown(key: str, *, known: bool) -> None:
+    """What Cilium leaves out of identities selects nobody (pkg/labelsfilter)."""
+    assert known == (key in Subject("demo", "web", {key: "1"}).identity_labels())

@@ -162,6 +162,13 @@ class TestTexts:
         assert 2 == len(faults)
         assert all(str(fault).isprintable() for fault in faults)
 
+    def test_words_of_a_regex_engine_are_made_printable(self) -> None:
+        """What the caller's engine quotes of a pattern cannot reach the terminal either."""
+        whole = policy(rule({"toPorts": [port(80, {"path": "\\\x1b[2J"})]}))
+        (fault,) = examine([text(whole)], lambda regex: f"unknown escape {regex[:3]}").faults
+
+        assert fault.message.endswith("unknown escape \\\\x1b[")
+
     def test_long_values_are_cut(self) -> None:
         """A message shows the beginning of a long value only."""
         (fault,) = examine([text(policy(rule({}), name="N" * 10_000))]).faults

@@ -167,17 +167,42 @@ class Enforcer:
         indices = install(wanted, self._state)
         for endpoint, place in new.values():
             self._begin(endpoint, place, port_entries(wanted.policy(endpoint.full_name), indices))
-        self._drop_gone(needed)
-        change = self._change(wanted, indices)
-        self._sweeper.forget(change.becomes_inspected)
+        change = self._change(needed, wanted, indices)
         moved = wanted.peers.identities != self._state.peers().identities
-        self._state.write_peers(wanted.peers)
-        numbers = {self._switch(number, change.after[number], anew=moved) for number in self.policed}
+        numbers = self._prepare(change, wanted, anew=moved)
+        # Nothing that can fail for want of room comes after this.
+        self._drop_gone(needed)
+        self._sweeper.forget(change.becomes_inspected)
+        for number in self.policed:
+            self._switch(number, numbers[number], change.after[number])
+        # An identity that the new policies do not know is denied: old prefixes go last.
+        self._state.drop_peers(wanted.peers)
         self._sweeper.forget(change.is_no_longer_inspected)
-        self._state.drop_policies(numbers)
+        self._state.drop_policies(numbers[number] for number in self.policed)
         self._state.retire(indices.values())
         self._fresh = False
         return indices
+
+    def _prepare(self, change: Change, wanted: Desired, *, anew: bool) -> dict[int, int]:
+        """Write policies and peers beside those in use; return each endpoint's policy number.
+
+        All of it or, where a map is full, nothing: then the old ones are as they
+        were. An address that is new in a network has an identity that the old
+        policies do not know: it is denied until they are switched.
+        """
+        in_use = {number: self._state.read_endpoint(number)[1] for number in self.policed}
+        peers = self._state.peers()
+        try:
+            numbers = {
+                number: self._write(number, entries, anew=anew) for number, entries in change.after.items()
+            }
+            self._state.add_peers(wanted.peers)
+        except BaseException:
+            self._state.drop_policies(in_use.values())
+            self._state.drop_peers(peers)
+            self._state.add_peers(peers)
+            raise
+        return numbers
 
     def _is_policed(self, endpoint: Endpoint, place: Place) -> bool:
         number = self._number_of(endpoint)
@@ -190,7 +215,7 @@ class Enforcer:
             self._end(old)  # it lives in another namespace now
         number = self._new_number(endpoint, place)
         try:
-            self._switch(number, entries, anew=True)
+            self._switch(number, self._write(number, entries, anew=True), entries)
             attach(self._programs, number, place, self.policed[number].directory)
         except BaseException:
             self._end(number)
@@ -223,39 +248,47 @@ class Enforcer:
                 complaints.append(f"endpoint {name!r} is not enforced: {error}")
         return complaints
 
-    def _change(self, wanted: Desired, indices: Mapping[RuleSet, int]) -> Change:
-        """Return what becomes of every endpoint that has programs."""
+    def _change(
+        self, needed: Mapping[str, tuple[Endpoint, Place]], wanted: Desired, indices: Mapping[RuleSet, int]
+    ) -> Change:
+        """Return what becomes of every endpoint that has programs and keeps them."""
+        kept = {number: policed for number, policed in self.policed.items() if self._stays(policed, needed)}
         after = {
             number: port_entries(wanted.policy(policed.endpoint.full_name), indices)
-            for number, policed in self.policed.items()
+            for number, policed in kept.items()
         }
-        before = {number: policed.entries for number, policed in self.policed.items()}
+        before = {number: policed.entries for number, policed in kept.items()}
         return Change(before, after, self._state.peers(), wanted.peers)
 
-    def _switch(self, number: int, entries: Entries, *, anew: bool) -> int:
-        """Write an endpoint's policy beside the old one and switch; return its policy number.
+    def _write(self, number: int, entries: Entries, *, anew: bool) -> int:
+        """Write an endpoint's policy beside the old one; return its policy number.
 
         ``anew``: even the same entries are another verdict, peers have moved.
         """
-        policed = self.policed[number]
-        if policed.entries == entries and not anew and not self._fresh:
+        if self.policed[number].entries == entries and not anew and not self._fresh:
             return self._state.read_endpoint(number)[1]
         self._policy_number += 1
         self._state.write_policy(self._policy_number, entries)
+        return self._policy_number
+
+    def _switch(self, number: int, policy: int, entries: Entries) -> None:
+        """Make an endpoint look at a policy that was written."""
+        policed = self.policed[number]
+        if policy == self._state.read_endpoint(number)[1] and not self._fresh:
+            return
         self._generation += 1
         self.policed[number] = replace(policed, entries=entries)
         config = EndpointConfig(
             enforced=True,
             timing=self._modes.timing,
             generation=self._generation,
-            policy=self._policy_number,
+            policy=policy,
             deny_mode=self._modes.deny,
             event_mode=self._modes.events,
             mark=policed.mark,
             inspected=inspected_ports(entries),
         )
         self._state.write_endpoint(number, config)
-        return self._policy_number
 
     def _number_of(self, endpoint: Endpoint) -> int | None:
         return next((n for n, p in self.policed.items() if p.endpoint.full_name == endpoint.full_name), None)
@@ -272,11 +305,17 @@ class Enforcer:
     def _drop_gone(self, needed: Mapping[str, tuple[Endpoint, Place]]) -> None:
         """Detach endpoints that no policy selects any more, that are gone or live elsewhere now."""
         for number, policed in list(self.policed.items()):
-            match = needed.get(policed.endpoint.full_name)
-            if match and match[1] == policed.place:
-                self.policed[number] = replace(policed, endpoint=match[0])
+            if self._stays(policed, needed):
+                endpoint, _place = needed[policed.endpoint.full_name]
+                self.policed[number] = replace(policed, endpoint=endpoint)
                 continue
             self._end(number)
+
+    @staticmethod
+    def _stays(policed: Policed, needed: Mapping[str, tuple[Endpoint, Place]]) -> bool:
+        """Return whether an endpoint keeps its programs."""
+        match = needed.get(policed.endpoint.full_name)
+        return match is not None and match[1] == policed.place
 
     def _end(self, number: int) -> None:
         """Take an endpoint's programs off, and forget its connections."""

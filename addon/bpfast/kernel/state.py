@@ -207,13 +207,26 @@ class State:
 
     def write_peers(self, wanted: PeerTable) -> None:
         """Make these the known peers; all others are the world."""
+        self.add_peers(wanted)
+        self.drop_peers(wanted)
+
+    def add_peers(self, wanted: PeerTable) -> None:
+        """Write the peers that are new or have another identity; those that are gone stay for now."""
+        known = dict(self._peers.identities)
+        try:
+            for prefix, identity in wanted.identities.items():
+                if known.get(prefix) != identity:
+                    syscall.map_update(self._maps[MapNumber.PEERS], prefix.pack(), _U32.pack(identity))
+                    known[prefix] = identity
+        finally:
+            self._peers = PeerTable(known)  # what the kernel has, also when it is full
+
+    def drop_peers(self, wanted: PeerTable) -> None:
+        """Delete the peers that are not wanted any more."""
         known = self._peers.identities
-        for prefix, identity in wanted.identities.items():
-            if known.get(prefix) != identity:
-                syscall.map_update(self._maps[MapNumber.PEERS], prefix.pack(), _U32.pack(identity))
         for prefix in known.keys() - wanted.identities.keys():
             syscall.map_delete(self._maps[MapNumber.PEERS], prefix.pack())
-        self._peers = wanted
+        self._peers = PeerTable({prefix: known[prefix] for prefix in known.keys() & wanted.identities.keys()})
 
     def write_endpoint(self, number: int, config: EndpointConfig) -> None:
         """Switch an endpoint to what was written before."""

@@ -29,12 +29,13 @@ from bpfast.policy.names import split_source
 from bpfast.policy.reader import Policy
 from bpfast.policy.refused import Refused
 from bpfast.policy.rules import HeaderMatch, HttpRule, RuleSet
-from bpfast.policy.subject import Subject
+from bpfast.policy.subject import POD_NAMESPACE, Subject
 
 AllowEntry = IngressRule | EgressRule
 DenyEntry = IngressDenyRule | EgressDenyRule
 
 ENFORCING: Final = "bpfast.io/enforcing"
+_OWN_NAMESPACE: Final = f"k8s:{POD_NAMESPACE}"
 """The label of pods that are enforced here: what asks about it was written by BPFast's own operator."""
 
 
@@ -64,6 +65,7 @@ class _Findings:
     closed: bool = False
     dns: bool = False
     http: bool = False
+    unread: bool = False
     rules: list[HttpRule] = field(default_factory=list)
 
 
@@ -93,6 +95,7 @@ def decide(  # noqa: PLR0913, PLR0917 - one parameter a part of the question
         closes, denies = _refused(each, question)
         enforced |= closes
         found.denied |= denies
+        found.unread |= closes  # it may bind the node itself by name
     for policy in policies:
         for path, rule in policy.rules:
             if _is_about(policy, rule, question):
@@ -108,7 +111,7 @@ def _verdict(question: _Question, found: _Findings, *, enforced: bool) -> PortVe
         return Allow()
     if found.http:
         return Inspect(RuleSet(tuple(found.rules)))
-    return Allow() if question.from_own_node else Deny()
+    return Allow() if question.from_own_node and not found.unread else Deny()
 
 
 # ---- rules and endpoints
@@ -119,7 +122,20 @@ def _is_about(policy: Policy, rule: Rule, question: _Question) -> bool:
         return False
     if policy.namespace is not None and policy.namespace != question.endpoint.namespace:
         return False
-    return selects(_without_enforcing(rule.endpoint_selector), question.labels)
+    return _selects(rule.endpoint_selector, policy.namespace, question)
+
+
+def _selects(selector: EndpointSelector, namespace: str | None, question: _Question) -> bool:
+    """Return whether a rule is about the endpoint, as far as its labels say.
+
+    In a namespaced policy a label ``k8s:`` for a namespace is not asked about:
+    Cilium puts the policy's own in its place (``ParseToCiliumRule``).
+    """
+    asked = _without_enforcing(selector)
+    if namespace is not None and _OWN_NAMESPACE in asked.match_labels:
+        labels = {key: value for key, value in asked.match_labels.items() if key != _OWN_NAMESPACE}
+        asked = asked.model_copy(update={"match_labels": labels})
+    return selects(asked, question.labels)
 
 
 def _is_enforcing(key: str) -> bool:
@@ -154,7 +170,7 @@ def _refused(rule: Refused, question: _Question) -> tuple[bool, bool]:
     """Return whether a rule that was refused may close the endpoint, and may deny everything."""
     if rule.namespace is not None and rule.namespace != question.endpoint.namespace:
         return False, False
-    if rule.selector is not None and not selects(_without_enforcing(rule.selector), question.labels):
+    if rule.selector is not None and not _selects(rule.selector, rule.namespace, question):
         return False, False
     if question.direction is Direction.INGRESS:
         return rule.ingress, rule.denies_ingress

@@ -61,6 +61,16 @@ def parse_path(text: str) -> Path:
     return tuple(int(each[1]) if each[1] else json.loads(each[2]) if each[2] else each[0] for each in steps)
 
 
+def printable(text: str) -> str:
+    """Return ``text`` with what a terminal would obey or not show written as an escape.
+
+    Our own words quote values that way; those of the caller's regex engine need not.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
 def name_in(value: object) -> str:
     """Return ``namespace/name`` out of a mapping that may be wrong elsewhere, "" where it has none."""
     if not isinstance(value, dict):

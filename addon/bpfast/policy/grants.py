@@ -70,12 +70,14 @@ class Grant:
 class Section:
     """What a rule says about one direction; ``closes``: it turns default deny on.
 
-    ``present``: the rule has entries for this direction at all.
+    ``present``: the rule has entries for this direction at all. ``unread``: it
+    was refused, and may have rules that bind the node itself by name.
     """
 
     present: bool
     closes: bool
     grants: tuple[Grant, ...]
+    unread: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ def flatten_refused(refused: "Refused") -> FlatRule:
 
 
 def _refused_section(*, present: bool, denies: bool) -> Section:
-    return Section(present, present, (_DENY_ALL,) if denies else ())
+    return Section(present, present, (_DENY_ALL,) if denies else (), unread=present)
 
 
 def _flat_rule(rule: cnp.Rule, selector: cnp.EndpointSelector, namespace: str | None, name: str) -> FlatRule:

@@ -97,13 +97,14 @@ def _endpoint(sections: Sequence[Section], view: _View, *, default_deny: bool) -
         return EndpointPolicy(enforced=False, peers=dict.fromkeys(view.peers, OPEN))
     closed = default_deny or any(section.closes for section in sections)
     grants = [grant for section in sections for grant in section.grants]
+    host_otherwise = Deny() if any(section.unread for section in sections) else Allow()
     results: dict[tuple[int, ...], PeerPolicy] = {}
     policies = {}
     for peer, facts in view.peers.items():
         fitting = tuple(number for number, grant in enumerate(grants) if grant.fits(facts))
         if peer == HOST and view.direction is Direction.INGRESS:
             local = [_for_the_host(grants[number]) for number in fitting]
-            policies[peer] = _Union(local, view.names, Allow(), closed=closed).policy()
+            policies[peer] = _Union(local, view.names, host_otherwise, closed=closed).policy()
             continue
         if fitting not in results:
             otherwise = Deny() if closed else Allow()

@@ -28,9 +28,8 @@ RESERVED: Final = (
     "kube-apiserver",
     "remote-node",
     "unmanaged",
-    "world",
 )
-"""The identities that Cilium gives, by their labels ``reserved:NAME``."""
+"""The identities that Cilium gives, by their labels ``reserved:NAME``, whatever families it runs with."""
 MAX_NAME: Final = 253
 DEFAULT_NAMESPACE: Final = "default"
 """The namespace of an object that names none."""
@@ -78,6 +77,11 @@ def _label_key(text: str) -> str:
 def _selector_key(text: str) -> str:
     source, name = split_source(text)
     if source == "reserved":
+        if name == "world":
+            raise ValueError(
+                f"{shown(text)} selects nobody where both address families are enabled: "
+                "use the entity 'world'"
+            )
         if name not in RESERVED:
             valid = ", ".join(RESERVED)
             raise ValueError(f"{shown(text)} is no reserved label that selects anybody; valid: {valid}")

@@ -14,7 +14,7 @@ from bpfast.errors import BadInput, Fault
 from bpfast.policy import supported
 from bpfast.policy.cnp import CHECK_REGEX, PolicyObject, RegexCheck, Rule
 from bpfast.policy.document import MAX_FLAWS, Document, Flaw, Path, read_documents
-from bpfast.policy.faults import MISSING, in_file_order, parse_path, validate, yaml_path
+from bpfast.policy.faults import MISSING, in_file_order, parse_path, printable, validate, yaml_path
 from bpfast.policy.kinds import (
     CNP,
     Object,
@@ -212,7 +212,8 @@ def _examine_part(
         flaws = [Flaw(("metadata", "name"), f"{policy.full_name!r} is given twice, first in {first.source}")]
     lines = [flaw.line or document.line((*part.path, *flaw.path)) or 0 for flaw in flaws]
     for line, flaw in sorted(zip(lines, flaws, strict=True), key=lambda pair: pair[0]):
-        found.faults.append(Fault(source, name, yaml_path((*part.path, *flaw.path)), flaw.message, line))
+        path = yaml_path((*part.path, *flaw.path))
+        found.faults.append(Fault(source, name, path, printable(flaw.message), line))
     found.refused.extend(refused(source, part.value, part.flaws))
 
 

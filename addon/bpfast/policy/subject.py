@@ -6,6 +6,7 @@ namespace's own labels, service account, cluster. Nobody can take these names fo
 labels of his own, since a selector by namespace would then be worth nothing.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -17,6 +18,15 @@ CLUSTER: Final = "io.cilium.k8s.policy.cluster"
 CLUSTER_NAME: Final = "default"
 DEFAULT_ACCOUNT: Final = "default"
 _METADATA_NAME: Final = NAMESPACE_LABELS + "kubernetes.io/metadata.name"
+# What Cilium leaves out of identities by default (pkg/labelsfilter): labels that differ between
+# the pods of one workload, and Kubernetes' own. No selector can see them.
+_LEFT_OUT: Final = re.compile(
+    r"io\.kubernetes|kubernetes\.io|k8s\.io|.*beta\.kubernetes\.io"
+    r"|statefulset\.kubernetes\.io/pod-name|apps\.kubernetes\.io/pod-index"
+    r"|batch\.kubernetes\.io/job-completion-index|batch\.kubernetes\.io/controller-uid"
+    r"|pod-template-generation|pod-template-hash|controller-revision-hash|controller-uid"
+    r"|annotation|etcd_node"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +52,9 @@ class Subject:
 
     def identity_labels(self) -> dict[str, str]:
         """Return all labels that a selector can ask for."""
-        labels = {key: value for key, value in self.labels.items() if not is_given(key)}
+        labels = {
+            key: value for key, value in self.labels.items() if not is_given(key) and not _LEFT_OUT.match(key)
+        }
         labels |= {NAMESPACE_LABELS + key: value for key, value in self.namespace_labels.items()}
         labels |= {POD_NAMESPACE: self.namespace, CLUSTER: CLUSTER_NAME, _METADATA_NAME: self.namespace}
         labels[SERVICE_ACCOUNT] = self.service_account or DEFAULT_ACCOUNT

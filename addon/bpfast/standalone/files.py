@@ -6,6 +6,8 @@ sorted, hidden ones left out: what a mounted ConfigMap needs, and an order that
 does not depend on the file system.
 """
 
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -15,6 +17,7 @@ from bpfast.policy.reader import Text
 from bpfast.standalone.endpoints import Endpoint, parse_endpoints
 
 ENDINGS: Final = (".yaml", ".yml", ".json")
+MOST_BYTES: Final = 64 << 20
 
 
 def read_endpoints(path: Path) -> tuple[Endpoint, ...]:
@@ -64,7 +67,14 @@ def _is_policy_file(path: Path) -> bool:
 def _read(path: Path) -> str:
     """Return a file's text; a byte-order mark is left out."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        # Opened without waiting: nobody may ever write into a pipe.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise BadInput([Fault(str(path), "", "", "cannot be read: not a regular file")])
+            raw = file.read(MOST_BYTES + 1)
+        if len(raw) > MOST_BYTES:
+            raise BadInput([Fault(str(path), "", "", f"cannot be read: more than {MOST_BYTES} bytes")])
+        return raw.decode("utf-8-sig")
     except OSError as error:
         raise BadInput([Fault(str(path), "", "", f"cannot be read: {error.strerror}")]) from error
     except UnicodeDecodeError as error:

@@ -2,7 +2,8 @@
 """A made-up TCP connection through the real programs.
 
 The client's frames are shown to the chain, the server's to the watcher; the
-server acknowledges whatever passes. Nothing leaves this process.
+server acknowledges whatever passes and answers each request that is complete.
+Nothing leaves this process.
 """
 
 import struct
@@ -21,6 +22,8 @@ from bpfast.kernel.trial import MARK_BYTES, XDP_PASS, Trial
 MOST_BYTES = 1448
 _TCP_FLAGS = 14 + 20 + 13
 _CLIENT_START, _SERVER_START = 1_000_000, 5_000_000
+
+_ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 RuleNames = Mapping[int, tuple[str, ...]]
 """Index of a rule set -> the names of its rules."""
@@ -54,6 +57,8 @@ class Connection:
         )
         self._whole = b""  # what was sent says what a request is called, however it was cut
         self._passed = 0
+        self._answered = 0  # requests
+        self._server_next = _SERVER_START
         self._requests: list[Request] = []
 
     def open(self) -> Layer34:
@@ -71,7 +76,7 @@ class Connection:
         """Send all segments and forget the connection; return what became of it."""
         self._whole = b"".join(segments)
         passed = all(self._send(segment) for segment in _cut(segments))
-        verdict: Verdict = self._phase() if passed else "deny"
+        verdict: Verdict = self._verdict() if passed else "deny"
         self.forget()
         return Judgement(verdict, tuple(self._requests))
 
@@ -79,10 +84,12 @@ class Connection:
         """Take the connection out of the kernel's maps."""
         self._trial.sweep(self._key, force=True)
 
-    def _phase(self) -> Verdict:
+    def _verdict(self) -> Verdict:
+        return "incomplete" if self._phase() in (Phase.HEAD, Phase.BODY) else "allow"
+
+    def _phase(self) -> int | None:
         flow = self._trial.flow(self._key)
-        unfinished = flow is not None and flow[abi.FLOW_PHASE_OFFSET] in (Phase.HEAD, Phase.BODY)
-        return "incomplete" if unfinished else "allow"
+        return None if flow is None else flow[abi.FLOW_PHASE_OFFSET]
 
     def _send(self, segment: bytes) -> bool:
         """Send a segment, and again what the chain cut off; False when some of it was denied."""
@@ -95,7 +102,7 @@ class Connection:
 
     def _send_once(self, segment: bytes) -> int | None:
         """Return how many bytes of a segment passed, or None when it was denied."""
-        sent = self._frames.from_client(_CLIENT_START + self._passed, _SERVER_START, ACK | PSH, segment)
+        sent = self._frames.from_client(_CLIENT_START + self._passed, self._server_next, ACK | PSH, segment)
         before = self._trial.maps.reasons()
         self._trial.forget_rates()
         action, frame = self._trial.receive(sent)
@@ -107,8 +114,17 @@ class Connection:
             return None
         passed = len(segment) - (len(sent) - (len(frame) - MARK_BYTES))
         self._passed += passed
-        self._trial.watch(self._frames.from_server(_SERVER_START, _CLIENT_START + self._passed, ACK))
+        self._answer()
         return passed
+
+    def _answer(self) -> None:
+        """Acknowledge what passed, and answer unless a body is still to come."""
+        complete = len(self._requests) if self._phase() != Phase.BODY else self._answered
+        text = _ANSWER * (complete - self._answered)
+        acknowledged = _CLIENT_START + self._passed
+        self._trial.watch(self._frames.from_server(self._server_next, acknowledged, ACK, text))
+        self._server_next += len(text)
+        self._answered = complete
 
     def _request(self, event: VerdictEvent) -> Request:
         method, path = _request_line(self._whole[event.offset :])
