@@ -16,23 +16,23 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
 
-from e2e.segments import NUMBERS, Flags, Packet, Segment, decode, ethernet, tcp_checksum
+from e2e.ipv6 import ETHERTYPE_IPV6, Packet6, decode
+from e2e.segments import ETHERTYPE_IPV4, NUMBERS, Flags, Packet, Segment, ethernet, tcp_checksum
 from e2e.topology import Pod
 
 FIRST_PORT = 20000
 LAST_PORT = 29999
 FRAME_BYTES = 1 << 17
 RECEIVE_BUFFER = 1 << 24
-ETH_P_IP = 0x0800
 SO_RCVBUFFORCE = 33  # the socket module does not know it
 PACKET_OUTGOING = 4
 TRIES = 10
 RETRY_SECONDS = 0.3
 
 _HIDDEN = f"""\
-table ip bpfast-raw
-delete table ip bpfast-raw
-table ip bpfast-raw {{
+table inet bpfast-raw
+delete table inet bpfast-raw
+table inet bpfast-raw {{
     chain in {{
         type filter hook prerouting priority -300
         tcp dport {FIRST_PORT}-{LAST_PORT} drop
@@ -51,7 +51,7 @@ class Received:
     wrong: switch ``tx`` off to see what a wire would.
     """
 
-    packet: Packet
+    packet: Packet | Packet6
     segment: Segment
     checksum_right: bool
 
@@ -64,9 +64,10 @@ class RawClient:
     """
 
     def __init__(self, pod: Pod, address: str, port: int = 80, *, source_port: int | None = None) -> None:
-        """Open the packet socket and hide our ports from the pod's own TCP."""
+        """Open the packet socket and hide our ports from the pod's own TCP; the address says the family."""
         self.pod = pod
         self.address = address
+        self.ethertype = ETHERTYPE_IPV6 if ":" in address else ETHERTYPE_IPV4
         self.port = port
         self.source_port = _next_port() if source_port is None else source_port
         if not FIRST_PORT <= self.source_port <= LAST_PORT:
@@ -77,9 +78,11 @@ class RawClient:
         self._held: deque[Received] = deque()
         self._macs = (pod.mac, pod.host_mac)
         pod.namespace.run("nft", "-f", "-", text=_HIDDEN)
-        self._socket = pod.namespace.open_socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_IP))
+        self._socket = pod.namespace.open_socket(
+            socket.AF_PACKET, socket.SOCK_RAW, socket.htons(self.ethertype)
+        )
         self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
-        self._socket.bind(("eth0", ETH_P_IP))
+        self._socket.bind(("eth0", self.ethertype))
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -111,17 +114,23 @@ class RawClient:
         source = self.pod.address
         return Packet(source=source, destination=self.address, payload=segment.encode(source, self.address))
 
+    def packet6(self, segment: Segment) -> Packet6:
+        """Return the IPv6 packet around a segment; ``dataclasses.replace`` bends it."""
+        source = self.pod.address6
+        return Packet6(source=source, destination=self.address, payload=segment.encode(source, self.address))
+
     def send_frame(self, frame: bytes) -> None:
         """Put any frame on the pod's ``eth0``."""
         self._socket.send(frame)
 
-    def send_packet(self, packet: Packet) -> None:
-        """Send an IPv4 packet to the host, as it is."""
-        self.send_frame(ethernet(*self._macs, packet.encode()))
+    def send_packet(self, packet: Packet | Packet6) -> None:
+        """Send a packet to the host, as it is."""
+        self.send_frame(ethernet(*self._macs, packet.encode(), ethertype=self.ethertype))
 
     def send_segment(self, segment: Segment) -> None:
         """Send a segment as it is; our numbers stay where they are."""
-        self.send_packet(self.packet(segment))
+        six = self.ethertype == ETHERTYPE_IPV6
+        self.send_packet(self.packet6(segment) if six else self.packet(segment))
 
     def receive(
         self, timeout: float = 1.0, *, want: Callable[[Segment], bool] | None = None

@@ -17,7 +17,7 @@ from bpfast.kernel import syscall
 from bpfast.kernel.maps import Maps, layout
 from e2e.bpfast import BPFast, Endpoint, endpoint, write_endpoints
 from e2e.namespace import Namespace, within
-from e2e.topology import GATEWAY, GATEWAY6, Pod, Topology
+from e2e.topology import GATEWAY, HOST6, Pod, Topology
 
 QUIET_SECONDS = 5
 # A socket in TIME-WAIT waits for nobody.
@@ -48,7 +48,7 @@ class Scene:
     def host(self) -> Pod:
         """The host, with its own address, as if it were a pod."""
         host = self.topology.host
-        return Pod("host", host, host, GATEWAY, GATEWAY6)
+        return Pod("host", host, host, GATEWAY if self.topology.family == 4 else HOST6, HOST6)
 
     @property
     def endpoints(self) -> Path:

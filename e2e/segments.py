@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TCP segments and IPv4 packets as bytes, right or wrong on purpose.
+"""TCP segments and IPv4 packets as bytes, right or wrong on purpose (``e2e.ipv6`` has the others).
 
 Only what tests need to say in words: every field that a crafted packet may
 bend is an argument with the honest value as its default.
@@ -8,7 +8,7 @@ bend is an argument with the honest value as its default.
 import struct
 from dataclasses import dataclass
 from enum import IntFlag
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_address
 
 ETHERTYPE_IPV4 = 0x0800
 PROTOCOL_TCP = 6
@@ -57,7 +57,7 @@ class Segment:
         return (self.sequence + self.length) % NUMBERS
 
     def encode(self, source: str, destination: str) -> bytes:
-        """Return its bytes, with the checksum for these two IPv4 addresses."""
+        """Return its bytes, with the checksum for these two addresses, both of one family."""
         if len(self.options) % 4:
             raise ValueError(f"TCP options of {len(self.options)} bytes: pad them to a multiple of four")
         offset = (TCP_HEADER.size + len(self.options)) // 4 << 4
@@ -137,8 +137,13 @@ def internet_checksum(data: bytes) -> int:
 
 def tcp_checksum(source: str, destination: str, segment: bytes) -> int:
     """Return the checksum of a TCP segment; for one that holds its right checksum: 0."""
-    addresses = IPv4Address(source).packed + IPv4Address(destination).packed
-    return internet_checksum(addresses + struct.pack("!BBH", 0, PROTOCOL_TCP, len(segment)) + segment)
+    return internet_checksum(pseudo_header(source, destination, len(segment)) + segment)
+
+
+def pseudo_header(source: str, destination: str, length: int) -> bytes:
+    """Return what TCP's checksum covers beside the segment (RFC 8200 8.1; for IPv4 the sum is RFC 9293's)."""
+    addresses = ip_address(source).packed + ip_address(destination).packed
+    return addresses + struct.pack("!II", length, PROTOCOL_TCP)
 
 
 def decode(packet: bytes) -> tuple[Packet, Segment] | None:
@@ -163,11 +168,12 @@ def decode(packet: bytes) -> tuple[Packet, Segment] | None:
         header_words=words,
         checksum=check,
     )
-    segment = _decode_segment(payload)
+    segment = decode_segment(payload)
     return None if segment is None else (outer, segment)
 
 
-def _decode_segment(data: bytes) -> Segment | None:
+def decode_segment(data: bytes) -> Segment | None:
+    """Return what the bytes of a segment say; None when they are too few."""
     if len(data) < TCP_HEADER.size:
         return None
     source, destination, sequence, acknowledgement, offset, flags, window, checksum, urgent = (

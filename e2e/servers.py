@@ -144,7 +144,7 @@ class Server(ABC):
     @property
     def url(self) -> str:
         """The address for clients, without a slash at its end."""
-        return f"http://{self.pod.address}:{self.port}"
+        return self.pod.url(self.port)
 
     @property
     def pid(self) -> int:
@@ -261,7 +261,8 @@ class PythonServer(Server):
     def prepare(self) -> list[str]:
         """Return the command line; its log goes where it prints."""
         self.log = self.directory / "output.log"
-        arguments = ["--protocol", "HTTP/1.1", "--directory", str(self.directory), str(self.port)]
+        arguments = ["--protocol", "HTTP/1.1", "--bind", "::"]
+        arguments += ["--directory", str(self.directory), str(self.port)]
         return ["/usr/bin/python3", "-u", "-m", "http.server", *arguments]
 
     def logged(self, line: str) -> Logged | None:

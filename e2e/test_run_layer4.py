@@ -47,7 +47,7 @@ def peer(pod: Pod) -> Endpoint:
 
 def asks(pod: Pod, server: Pod, port: int, path: str = "/open") -> tuple[int, int]:
     """Return curl's status and exit code."""
-    answer = curl(pod, f"http://{server.address}:{port}{path}", seconds=SECONDS)
+    answer = curl(pod, f"{server.url(port)}{path}", seconds=SECONDS)
     return answer.status, answer.code
 
 
@@ -155,13 +155,12 @@ def test_errors_of_routers_come_in(scene: Scene) -> None:
     assert heard
 
 
-def test_ipv6_to_a_policed_port_is_counted_and_dropped(scene: Scene) -> None:
-    """TCP over IPv6 to an inspected port gets no answer, and has a reason of its own."""
-    before = scene.reasons().get("ipv6_tcp", 0)
-    answer = curl(scene.client, f"http://[{scene.server.address6}]/open", seconds=SECONDS)
-
-    assert (0, TIMED_OUT) == (answer.status, answer.code)
-    assert before < scene.reasons()["ipv6_tcp"]
+@pytest.mark.parametrize(("path", "status"), (("open", 200), ("denied", 403)))
+def test_both_families_are_judged_at_once(scene: Scene, path: str, status: int) -> None:
+    """One run judges IPv4 and IPv6: both addresses of a pod are read from its namespace."""
+    for url in (scene.server.url(), f"http://[{scene.server.address6}]:80"):
+        answer = curl(scene.client, f"{url}/{path}", seconds=SECONDS)
+        assert (status, 0) == (answer.status, answer.code)
 
 
 def test_denied_connections_are_events(scene: Scene) -> None:

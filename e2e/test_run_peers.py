@@ -74,7 +74,7 @@ def policed(scene: Scene) -> Iterator[BPFast]:
 
 def asks(pod: Pod, server: Pod, port: int, path: str = "/open") -> tuple[int, int]:
     """Return curl's status and exit code."""
-    answer = curl(pod, f"http://{server.address}:{port}{path}", seconds=SECONDS)
+    answer = curl(pod, f"{server.url(port)}{path}", seconds=SECONDS)
     return answer.status, answer.code
 
 

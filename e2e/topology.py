@@ -23,7 +23,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType, MappingProxyType
 from typing import Self
@@ -32,6 +32,9 @@ from e2e.namespace import NAMESPACES, Namespace, add_namespace, run
 
 GATEWAY = "10.88.0.1"
 GATEWAY6 = "fe80::1"
+HOST6 = "fd88::1"
+FAMILY = int(os.environ.get("BPFAST_TEST_FAMILY", "4"))
+"""Which of its addresses a pod is called by where a test does not say: 4 or 6."""
 FIRST_POD = 11
 MAX_INTERFACE_NAME = 15
 
@@ -49,7 +52,10 @@ _counter = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod: ``eth0`` inside ``namespace``, ``host_interface`` at its other end."""
+    """A pod: ``eth0`` inside ``namespace``, ``host_interface`` at its other end.
+
+    It has an address of each family; ``address`` is the one that tests call it by.
+    """
 
     name: str
     namespace: Namespace
@@ -61,6 +67,10 @@ class Pod:
     def host_interface(self) -> str:
         """The name of the veth on the host's side."""
         return f"host-{self.name}"
+
+    def url(self, port: int = 80) -> str:
+        """Return its address for clients, without a slash at its end."""
+        return f"http://[{self.address}]:{port}" if ":" in self.address else f"http://{self.address}:{port}"
 
     @property
     def mac(self) -> str:
@@ -86,8 +96,8 @@ class Topology:
     The block ends in order on exceptions, SIGINT and SIGTERM alike.
     """
 
-    def __init__(self, *pods: str) -> None:
-        """Take the names of the pods; nothing is made before the block begins."""
+    def __init__(self, *pods: str, family: int = FAMILY) -> None:
+        """Take the names of the pods and the family to call them by; the block makes them."""
         self._names = pods or ("client", "server")
         for name in self._names:
             if len(f"host-{name}") > MAX_INTERFACE_NAME:
@@ -95,6 +105,7 @@ class Topology:
         self._prefix = f"bpfast-{os.getpid()}-{next(_counter)}"
         self._stack = contextlib.ExitStack()
         self._pods: dict[str, Pod] = {}
+        self.family = family
         self.host = Namespace(f"{self._prefix}-host")
 
     def __enter__(self) -> Self:
@@ -116,12 +127,13 @@ class Topology:
 
     def __getitem__(self, name: str) -> Pod:
         """Return the pod called ``name``."""
-        return self._pods[name]
+        pod = self._pods[name]
+        return pod if self.family == 4 else replace(pod, address=pod.address6)
 
     @property
     def pods(self) -> Mapping[str, Pod]:
         """All pods by name."""
-        return MappingProxyType(self._pods)
+        return MappingProxyType({name: self[name] for name in self._pods})
 
     def track_connections(self) -> None:
         """Let the host track connections, and drop what belongs to none."""
@@ -147,7 +159,7 @@ class Topology:
             net__ipv6__conf__all__forwarding=1,
             net__ipv6__conf__default__accept_dad=0,
         )
-        run(["ip", "-n", self.host.name, "addr", "add", f"{GATEWAY}/32", "dev", "lo"])
+        _batch(self.host, f"addr add {GATEWAY}/32 dev lo", f"-6 addr add {HOST6}/128 dev lo nodad")
 
     def _add_pod(self, stack: contextlib.ExitStack, name: str, number: int) -> Pod:
         namespace = self._namespace(stack, name)
@@ -159,7 +171,7 @@ class Topology:
     def link_anew(self, pod: Pod) -> None:
         """Replace a pod's veth pair by another one with the same names and addresses."""
         self.host.run("ip", "link", "delete", pod.host_interface)
-        self._link(pod)
+        self._link(self._pods[pod.name])
 
     def _link(self, pod: Pod) -> None:
         veth = pod.host_interface

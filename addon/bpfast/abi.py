@@ -148,7 +148,7 @@ class Reason(IntEnum):
     IP_OPTIONS = 47
     VLAN_DEPTH = 48
     BAD_PACKET = 49
-    IPV6_TCP = 50
+    IPV6_EXTENSION = 50
     NO_MARK = 51
     MISSED_TAIL_CALL = 52
     INTERNAL = 53

@@ -164,9 +164,9 @@ enum reason {
 	REASON_FRAGMENT,
 	REASON_IP_OPTIONS,
 	REASON_VLAN_DEPTH,
-	REASON_BAD_PACKET, /* truncated, or lengths that disagree */
-	REASON_IPV6_TCP,   /* not supported yet */
-	REASON_NO_MARK,    /* has not been through the chain (guard) */
+	REASON_BAD_PACKET,     /* truncated, or lengths that disagree */
+	REASON_IPV6_EXTENSION, /* a header of IPv6 behind which TCP may hide */
+	REASON_NO_MARK,        /* has not been through the chain (guard) */
 	/* ourselves */
 	REASON_MISSED_TAIL_CALL,
 	REASON_INTERNAL, /* a map that must exist does not */

@@ -3,9 +3,11 @@
  * Turn the packet in hand into another: an answer to its sender, or a segment
  * without payload that goes on to the server.
  *
- *   client's segment   eth | IPv4 | TCP, options | payload
- *   answer             eth'| IPv4'| TCP', timestamps? | 403     (XDP_TX)
- *   to the server      eth | IPv4 | TCP', timestamps? |         (XDP_PASS)
+ *   client's segment   eth | IP | TCP, options | payload
+ *   answer             eth'| IP'| TCP', timestamps? | 403     (XDP_TX)
+ *   to the server      eth | IP'| TCP', timestamps? |         (XDP_PASS)
+ *
+ * IP is IPv4 or IPv6, written anew: options and the jumbo length are gone.
  *
  * Checksums: between pods of one node a segment carries only the sum of its
  * pseudo header (the device would complete it), and XDP cannot see the flag
@@ -35,13 +37,33 @@ struct segment {
 	u32 text; /* enum answer_index, or NO_TEXT */
 };
 
-/* What goes on the wire behind Ethernet; network order. */
-struct wire {
+/*
+ * What goes on the wire behind Ethernet; network order. The shorter header stands
+ * at the end of its place, so that TCP is at the same place behind either.
+ */
+struct ipv4_wire {
 	u8 version_length, service;
 	u16 total, identification, fragment;
 	u8 ttl, protocol;
-	u16 ip_check;
+	u16 check;
 	u32 source, destination;
+};
+
+struct ipv6_wire {
+	u32 version_class_label;
+	u16 payload;
+	u8 next, hops;
+	struct address source, destination;
+};
+
+struct wire {
+	union {
+		struct ipv6_wire ipv6;
+		struct {
+			u8 none[IPV6_BYTES - IPV4_BYTES];
+			struct ipv4_wire ipv4;
+		};
+	};
 	u16 source_port, destination_port;
 	u32 seq, ack;
 	u8 data_offset, flags;
@@ -49,7 +71,7 @@ struct wire {
 	u8 nop[2], kind, size;
 	u32 timestamp, echo;
 };
-_Static_assert(sizeof(struct wire) == IPV4_BYTES + TCP_BYTES + TIMESTAMP_BYTES, "no padding");
+_Static_assert(sizeof(struct wire) == IPV6_BYTES + TCP_BYTES + TIMESTAMP_BYTES, "no padding");
 
 static __always_inline u16 fold(u64 sum)
 {
@@ -65,10 +87,18 @@ static __always_inline u32 ipv4_of(const struct address *address)
 	return ((const u32 *)address->bytes)[3];
 }
 
-/* RFC 9293 3.1: the sum of the pseudo header, not inverted. */
-static __always_inline u64 pseudo_sum(u32 source, u32 destination, u32 tcp_bytes)
+/*
+ * RFC 9293 3.1, RFC 8200 8.1: the sum of the pseudo header, not inverted. One for
+ * both families and ways: the order of the addresses does not matter to a sum, and
+ * the ffff in front of an address of IPv4 is nothing to a one's complement sum
+ * that is not zero. A length beyond 16 bits (BIG TCP) counts whole, as in Linux.
+ */
+static __always_inline u64 pseudo_sum(const struct flow_key *key, u32 tcp_bytes)
 {
-	return (u64)source + destination + swap16(PROTO_TCP) + swap16((u16)tcp_bytes);
+	const u32 *peer = (const u32 *)key->peer.bytes, *local = (const u32 *)key->local.bytes;
+
+	return (u64)peer[0] + peer[1] + peer[2] + peer[3] + local[0] + local[1] + local[2] +
+	       local[3] + swap16(PROTO_TCP) + swap32(tcp_bytes);
 }
 
 /* Find the timestamps option (RFC 7323 3.2); returns 1 and both values as they are. */
@@ -122,19 +152,36 @@ static __always_inline void swap_ethernet(struct xdp_md *ctx)
 	__builtin_memcpy(data, source, 6);
 }
 
-static __always_inline void fill_wire(struct wire *wire, const struct context *c,
-				      const struct segment *segment, u32 tcp_bytes, u32 window)
+/* The IP header; not what the client's had beside addresses. Returns its length. */
+static __always_inline u32 fill_ip(struct wire *wire, const struct context *c, u32 to_client,
+				   u32 tcp_bytes)
 {
-	u32 peer = ipv4_of(&c->key.peer), local = ipv4_of(&c->key.local);
+	const struct address *source = to_client ? &c->key.local : &c->key.peer;
+	const struct address *destination = to_client ? &c->key.peer : &c->key.local;
 
-	__builtin_memset(wire, 0, sizeof(*wire));
-	wire->version_length = 0x45;
-	wire->total = swap16((u16)(IPV4_BYTES + tcp_bytes));
-	wire->fragment = swap16(0x4000);
-	wire->ttl = ANSWER_TTL;
-	wire->protocol = PROTO_TCP;
-	wire->source = segment->to_client ? local : peer;
-	wire->destination = segment->to_client ? peer : local;
+	if (c->packet.version == 6) {
+		wire->ipv6.version_class_label = swap32(6U << 28);
+		wire->ipv6.payload = swap16((u16)tcp_bytes);
+		wire->ipv6.next = PROTO_TCP;
+		wire->ipv6.hops = ANSWER_TTL;
+		wire->ipv6.source = *source;
+		wire->ipv6.destination = *destination;
+		return IPV6_BYTES;
+	}
+	wire->ipv4.version_length = 0x45;
+	wire->ipv4.total = swap16((u16)(IPV4_BYTES + tcp_bytes));
+	wire->ipv4.fragment = swap16(0x4000);
+	wire->ipv4.ttl = ANSWER_TTL;
+	wire->ipv4.protocol = PROTO_TCP;
+	wire->ipv4.source = ipv4_of(source);
+	wire->ipv4.destination = ipv4_of(destination);
+	wire->ipv4.check = ~fold((u32)bpf_csum_diff(0, 0, (void *)&wire->ipv4, IPV4_BYTES, 0));
+	return IPV4_BYTES;
+}
+
+static __always_inline void fill_tcp(struct wire *wire, const struct context *c,
+				     const struct segment *segment, u32 window)
+{
 	wire->source_port = segment->to_client ? c->key.port : c->key.peer_port;
 	wire->destination_port = segment->to_client ? c->key.peer_port : c->key.port;
 	wire->seq = swap32(segment->seq);
@@ -147,13 +194,10 @@ static __always_inline void fill_wire(struct wire *wire, const struct context *c
 	wire->size = OPTION_TIMESTAMPS_BYTES;
 }
 
-/* Only the pseudo header's sum, or the whole. `tail` is the sum of the text. */
-static __always_inline void fill_checksums(struct wire *wire, u32 header_bytes, u32 tcp_bytes,
-					   int partial, u64 tail)
+/* Only the pseudo header's sum `sum`, or the whole. `tail` is the sum of the text. */
+static __always_inline void fill_checksum(struct wire *wire, u32 header_bytes, int partial, u64 sum,
+					  u64 tail)
 {
-	u64 sum = pseudo_sum(wire->source, wire->destination, tcp_bytes);
-
-	wire->ip_check = ~fold((u32)bpf_csum_diff(0, 0, (void *)wire, IPV4_BYTES, 0));
 	if (partial) {
 		wire->check = fold(sum);
 		return;
@@ -169,7 +213,7 @@ static __always_inline int is_partial(const struct context *c, u16 check)
 {
 	u32 tcp_bytes = c->packet.payload - c->packet.l4 + c->packet.length;
 
-	return check == fold(pseudo_sum(ipv4_of(&c->key.peer), ipv4_of(&c->key.local), tcp_bytes));
+	return check == fold(pseudo_sum(&c->key, tcp_bytes));
 }
 
 /*
@@ -180,7 +224,7 @@ static __always_inline int compose(struct xdp_md *ctx, struct context *c,
 				   const struct segment *segment)
 {
 	u32 frame = frame_bytes(ctx), header = TCP_BYTES, text_bytes = 0;
-	u32 value = 0, echo = 0, l3 = c->packet.l3, index = segment->text;
+	u32 value = 0, echo = 0, l3 = c->packet.l3, index = segment->text, ip;
 	struct answer *answer = 0;
 	u16 fields[2]; /* window and checksum */
 	struct wire wire;
@@ -198,20 +242,28 @@ static __always_inline int compose(struct xdp_md *ctx, struct context *c,
 		text_bytes = bounded_size(text_bytes, ANSWER_BYTES);
 		tail = (u32)bpf_csum_diff(0, 0, (void *)answer->text, ANSWER_BYTES, 0);
 	}
-	fill_wire(&wire, c, segment, header + text_bytes, fields[0]);
+	__builtin_memset(&wire, 0, sizeof(wire));
+	fill_tcp(&wire, c, segment, fields[0]);
 	wire.data_offset = (header / 4) << 4;
 	wire.timestamp = segment->to_client ? echo : value;
 	wire.echo = segment->to_client ? value : echo;
-	fill_checksums(&wire, header, header + text_bytes, is_partial(c, fields[1]), tail);
-	if (bpf_xdp_adjust_tail(ctx, (int)(l3 + IPV4_BYTES + header + text_bytes - frame)))
+	fill_checksum(&wire, header, is_partial(c, fields[1]),
+		      pseudo_sum(&c->key, header + text_bytes), tail);
+	ip = fill_ip(&wire, c, segment->to_client, header + text_bytes);
+	if (bpf_xdp_adjust_tail(ctx, (int)(l3 + ip + header + text_bytes - frame)))
 		return -1;
 	if (segment->to_client)
 		swap_ethernet(ctx);
-	bpf_xdp_store_bytes(ctx, l3, &wire, IPV4_BYTES + TCP_BYTES);
+	if (ip == IPV6_BYTES)
+		bpf_xdp_store_bytes(ctx, l3, &wire.ipv6, IPV6_BYTES);
+	else
+		bpf_xdp_store_bytes(ctx, l3, &wire.ipv4, IPV4_BYTES);
+	l3 += ip;
+	bpf_xdp_store_bytes(ctx, l3, &wire.source_port, TCP_BYTES);
 	if (header > TCP_BYTES)
-		bpf_xdp_store_bytes(ctx, l3 + IPV4_BYTES + TCP_BYTES, wire.nop, TIMESTAMP_BYTES);
+		bpf_xdp_store_bytes(ctx, l3 + TCP_BYTES, wire.nop, TIMESTAMP_BYTES);
 	if (answer)
-		bpf_xdp_store_bytes(ctx, l3 + IPV4_BYTES + header, answer->text, text_bytes);
+		bpf_xdp_store_bytes(ctx, l3 + header, answer->text, text_bytes);
 	return 0;
 }
 

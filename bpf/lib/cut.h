@@ -58,7 +58,7 @@ static __always_inline s64 payload_sum(struct xdp_md *ctx, struct context *c, u3
 static __always_inline int cut_checksum(struct xdp_md *ctx, struct context *c, u8 flags, u16 *check)
 {
 	u32 header = c->packet.payload - c->packet.l4;
-	u64 sum = pseudo_sum(ipv4_of(&c->key.peer), ipv4_of(&c->key.local), header + c->position);
+	u64 sum = pseudo_sum(&c->key, header + c->position);
 	s64 tail;
 
 	if (bpf_xdp_load_bytes(ctx, c->packet.l4 + 16, check, sizeof(*check)))
@@ -81,26 +81,66 @@ static __always_inline int cut_checksum(struct xdp_md *ctx, struct context *c, u
 	return 0;
 }
 
+/* The length that IPv4's header says; 0 where it is too long for the field (BIG TCP). */
+static __always_inline int set_ipv4_length(struct xdp_md *ctx, u32 l3, u32 bytes)
+{
+	u16 total = swap16(bytes > BIG_TCP_FROM ? 0 : (u16)bytes), check = 0;
+	u8 ip[IPV4_BYTES];
+
+	if (bpf_xdp_load_bytes(ctx, l3, ip, sizeof(ip)))
+		return -1;
+	__builtin_memcpy(&ip[2], &total, sizeof(total));
+	__builtin_memcpy(&ip[10], &check, sizeof(check));
+	check = ~fold((u32)bpf_csum_diff(0, 0, (void *)ip, sizeof(ip), 0));
+	__builtin_memcpy(&ip[10], &check, sizeof(check));
+	return bpf_xdp_store_bytes(ctx, l3, ip, sizeof(ip)) ? -1 : 0;
+}
+
 /*
- * Shorten the packet in hand to the payload before the cursor: lengths and both
+ * The payload's length in IPv6's header. Behind hop-by-hop options, which only BIG
+ * TCP has, stands the jumbo length; it may say nothing that fits the header's
+ * field (RFC 2675 3), so padding takes its place then.
+ */
+static __always_inline int set_ipv6_length(struct xdp_md *ctx, u32 l3, u32 l4, u32 bytes)
+{
+	u16 payload = swap16(bytes > BIG_TCP_FROM ? 0 : (u16)bytes);
+	u32 jumbo = swap32(bytes), padding = 0;
+	u8 option = OPTION6_PADDING;
+
+	if (l4 != l3 + IPV6_BYTES) {
+		if (bytes > BIG_TCP_FROM)
+			option = OPTION6_JUMBO;
+		else
+			jumbo = padding;
+		bpf_xdp_store_bytes(ctx, l3 + IPV6_BYTES + 2, &option, sizeof(option));
+		bpf_xdp_store_bytes(ctx, l3 + IPV6_BYTES + 4, &jumbo, sizeof(jumbo));
+	}
+	return bpf_xdp_store_bytes(ctx, l3 + 4, &payload, sizeof(payload)) ? -1 : 0;
+}
+
+static __always_inline int set_length(struct xdp_md *ctx, const struct context *c, u32 end)
+{
+	u32 l3 = c->packet.l3;
+
+	if (c->packet.version == 6)
+		return set_ipv6_length(ctx, l3, c->packet.l4, end - l3 - IPV6_BYTES);
+	return set_ipv4_length(ctx, l3, end - l3);
+}
+
+/*
+ * Shorten the packet in hand to the payload before the cursor: lengths and
  * checksums. FIN and PSH go with what is cut off. 0, or -1.
  */
 static __always_inline int cut(struct xdp_md *ctx, struct context *c)
 {
-	u32 l3 = c->packet.l3, l4 = c->packet.l4, end = c->packet.payload + c->position;
+	u32 l4 = c->packet.l4, end = c->packet.payload + c->position;
 	u32 frame = frame_bytes(ctx);
-	u8 flags = c->packet.flags & ~(TCP_FIN | TCP_PSH), ip[IPV4_BYTES];
-	u16 total = swap16((u16)(end - l3)), zero = 0, check;
+	u8 flags = c->packet.flags & ~(TCP_FIN | TCP_PSH);
+	u16 check;
 
-	if (cut_checksum(ctx, c, flags, &check) || bpf_xdp_load_bytes(ctx, l3, ip, sizeof(ip)))
+	if (cut_checksum(ctx, c, flags, &check) || bpf_xdp_adjust_tail(ctx, (int)(end - frame)) ||
+	    set_length(ctx, c, end))
 		return -1;
-	__builtin_memcpy(&ip[2], &total, sizeof(total));
-	__builtin_memcpy(&ip[10], &zero, sizeof(zero));
-	zero = ~fold((u32)bpf_csum_diff(0, 0, (void *)ip, sizeof(ip), 0));
-	__builtin_memcpy(&ip[10], &zero, sizeof(zero));
-	if (bpf_xdp_adjust_tail(ctx, (int)(end - frame)))
-		return -1;
-	bpf_xdp_store_bytes(ctx, l3, ip, sizeof(ip));
 	bpf_xdp_store_bytes(ctx, l4 + 13, &flags, sizeof(flags));
 	bpf_xdp_store_bytes(ctx, l4 + 16, &check, sizeof(check));
 	return 0;

@@ -76,7 +76,7 @@ static __always_inline int strip_mptcp(struct xdp_md *ctx, struct context *c)
 	__builtin_memcpy(&check, &c->piece[16], 2);
 	if (!is_partial(c, check)) {
 		__builtin_memcpy(&c->piece[16], &zero, 2);
-		sum = pseudo_sum(ipv4_of(&c->key.peer), ipv4_of(&c->key.local), bytes);
+		sum = pseudo_sum(&c->key, bytes);
 		sum += (u32)bpf_csum_diff(0, 0, (void *)c->piece, bounded(bytes, 0x7c), 0);
 		check = ~fold(sum);
 		__builtin_memcpy(&c->piece[16], &check, 2);

@@ -24,9 +24,13 @@
 #define BIG_TCP_FROM 65535
 #define IPV6_BYTES 40
 #define OPTIONS6_BYTES 8 /* hop-by-hop options, the shortest */
+#define OPTION6_PADDING 1
+#define OPTION6_JUMBO 194
+#define OPTION6_JUMBO_BYTES 4
 #define FRAGMENT6_BYTES 8
 #define TCP_BYTES 20
 
+#define PROTO_OPTIONS6 0
 #define PROTO_ICMP 1
 #define PROTO_TCP 6
 #define PROTO_UDP 17
@@ -167,7 +171,32 @@ static __always_inline int parse_ipv4(const u8 *data, const u8 *end, u32 frame,
 }
 
 /*
- * Extension headers are not followed: all but ICMPv6 behind eight bytes of hop-by-hop options
+ * Linux sends what is too long for the length field (BIG TCP) with the length 0 and
+ * hop-by-hop options of only the real one (RFC 2675), or, newer ones, without these.
+ */
+static __always_inline int parse_jumbo(const u8 *data, const u8 *end, u32 frame,
+				       struct packet *packet, u32 l3)
+{
+	const u8 *at = data + l3 + IPV6_BYTES;
+	u32 most = frame - l3 - IPV6_BYTES, bytes;
+
+	if (most <= BIG_TCP_FROM)
+		return refuse(packet, REASON_BAD_PACKET);
+	if (packet->protocol == PROTO_TCP)
+		return parse_transport(data, end, packet, l3 + IPV6_BYTES, most);
+	bytes = load32(at + 4);
+	if (at[0] != PROTO_TCP || at[1] || at[2] != OPTION6_JUMBO || at[3] != OPTION6_JUMBO_BYTES)
+		return refuse(packet, REASON_IPV6_EXTENSION);
+	if (bytes <= BIG_TCP_FROM || bytes > most)
+		return refuse(packet, REASON_BAD_PACKET);
+	packet->protocol = PROTO_TCP;
+	return parse_transport(data, end, packet, l3 + IPV6_BYTES + OPTIONS6_BYTES,
+			       bytes - OPTIONS6_BYTES);
+}
+
+/*
+ * Extension headers are not followed: Linux sends TCP behind none but the jumbo
+ * length. All but this and ICMPv6 behind eight bytes of hop-by-hop options
  * (multicast listener messages) are refused, since TCP may hide behind them.
  */
 static __always_inline int parse_ipv6(const u8 *data, const u8 *end, u32 frame,
@@ -185,6 +214,8 @@ static __always_inline int parse_ipv6(const u8 *data, const u8 *end, u32 frame,
 	bytes = load16(at + 4);
 	if (at[0] >> 4 != 6 || l3 + IPV6_BYTES + bytes > frame)
 		return refuse(packet, REASON_BAD_PACKET);
+	if (!bytes && (packet->protocol == PROTO_TCP || packet->protocol == PROTO_OPTIONS6))
+		return parse_jumbo(data, end, frame, packet, l3);
 	if (packet->protocol == PROTO_FRAGMENT6) {
 		packet->protocol = at[IPV6_BYTES];
 		if (bytes < FRAGMENT6_BYTES ||
@@ -195,15 +226,15 @@ static __always_inline int parse_ipv6(const u8 *data, const u8 *end, u32 frame,
 		return parse_transport(data, end, packet, l3 + IPV6_BYTES + FRAGMENT6_BYTES,
 				       bytes - FRAGMENT6_BYTES);
 	}
-	if (packet->protocol == 0 && bytes >= OPTIONS6_BYTES && at[IPV6_BYTES] == PROTO_ICMP6 &&
-	    !at[IPV6_BYTES + 1]) {
+	if (packet->protocol == PROTO_OPTIONS6 && bytes >= OPTIONS6_BYTES &&
+	    at[IPV6_BYTES] == PROTO_ICMP6 && !at[IPV6_BYTES + 1]) {
 		packet->protocol = PROTO_ICMP6;
 		return parse_transport(data, end, packet, l3 + IPV6_BYTES + OPTIONS6_BYTES,
 				       bytes - OPTIONS6_BYTES);
 	}
 	if (packet->protocol != PROTO_TCP && packet->protocol != PROTO_UDP &&
 	    packet->protocol != PROTO_SCTP && packet->protocol != PROTO_ICMP6)
-		return refuse(packet, REASON_BAD_PACKET);
+		return refuse(packet, REASON_IPV6_EXTENSION);
 	return parse_transport(data, end, packet, l3 + IPV6_BYTES, bytes);
 }
 

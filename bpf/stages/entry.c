@@ -56,12 +56,9 @@ static __always_inline int stage_entry(struct xdp_md *ctx)
 	c->policy = endpoint->policy;
 	c->direction = endpoint->flags & ENDPOINT_EGRESS ? DIRECTION_EGRESS : DIRECTION_INGRESS;
 	fill_key(c);
-	if (kind == PACKET_TCP && port_is_inspected(endpoint, c->key.port)) {
-		if (c->packet.version == 6)
-			return drop(c, REASON_IPV6_TCP);
+	if (kind == PACKET_TCP && port_is_inspected(endpoint, c->key.port))
 		jump(ctx, SLOT_FLOW);
-	} else {
+	else
 		jump(ctx, SLOT_HEADER);
-	}
 	return missed(c);
 }

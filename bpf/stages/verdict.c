@@ -262,8 +262,6 @@ static __always_inline int stage_verdict(struct xdp_md *ctx)
 
 	if (!c)
 		return XDP_DROP;
-	if (c->packet.version != 4)
-		return drop(c, REASON_IPV6_TCP);
 	if (c->holds_claim)
 		flow = flow_get(&c->key);
 	next = choose(c, flow, &segment);

@@ -24,7 +24,7 @@ from e2e.raw import RawClient
 from e2e.scene import Scene
 from e2e.segments import Flags
 from e2e.servers import Logged, PythonServer
-from e2e.topology import Pod, Topology, scratch_directory
+from e2e.topology import FAMILY, Pod, Topology, scratch_directory
 
 DATA = Flags.ACK | Flags.PSH
 ALLOWED = b"GET /public"
@@ -150,12 +150,12 @@ class PatientServer(PythonServer):
 
     def prepare(self) -> list[str]:
         """Return the command line of http.server, its listening queue made longer."""
-        python, *_module, protocol, version, flag, directory, port = super().prepare()
+        python, *_module, protocol, version, bind, address, flag, directory, port = super().prepare()
         code = (
             "import runpy, socketserver; socketserver.TCPServer.request_queue_size = 1024; "
             "runpy.run_module('http.server', run_name='__main__', alter_sys=True)"
         )
-        return [python, "-u", "-c", code, protocol, version, flag, directory, port]
+        return [python, "-u", "-c", code, protocol, version, bind, address, flag, directory, port]
 
     def requests(self) -> list[Logged]:
         """Return what the server says it has answered, also where a traceback has got into the line."""
@@ -164,10 +164,10 @@ class PatientServer(PythonServer):
 
 
 @contextlib.contextmanager
-def ground(directory: Path) -> Iterator[Arena]:
-    """Give a scene and a server without any policy."""
+def ground(directory: Path, *, family: int = FAMILY) -> Iterator[Arena]:
+    """Give a scene and a server without any policy; attacks are made over IPv4 or over IPv6."""
     with contextlib.ExitStack() as stack:
-        topology = stack.enter_context(Topology("client", "server"))
+        topology = stack.enter_context(Topology("client", "server", family=family))
         pins = stack.enter_context(pin_directory())
         server = stack.enter_context(PatientServer(topology["server"]))
         public = server.directory / "public"

@@ -90,6 +90,21 @@ def extension(following: int, payload: bytes) -> bytes:
     return struct.pack("!BBBB4s", following, 0, 1, 4, b"") + payload
 
 
+def jumbo(  # noqa: PLR0913 - one argument a field
+    payload: bytes,
+    following: int = TCP,
+    *,
+    length: int | None = None,
+    header: int = 0,
+    option: int = 194,
+    words: int = 0,
+) -> bytes:
+    """Return a frame of IPv6 with hop-by-hop options of the jumbo length; ``header`` is the other one."""
+    whole = 8 + len(payload) if length is None else length
+    options = struct.pack("!BBBBI", following, words, option, 4, whole)
+    return ethernet(ipv6(options + payload, HOP_BY_HOP, length=header), IPV6)
+
+
 def fragment6(following: int, payload: bytes, *, offset: int = 0, more: bool = True) -> bytes:
     """Return a fragment header (``offset`` in units of eight bytes), and what follows it."""
     return struct.pack("!BBHI", following, 0, offset << 3 | more, 1) + payload

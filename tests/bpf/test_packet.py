@@ -7,7 +7,7 @@ from hypothesis import strategies
 
 from bpfast.abi import Reason
 from tests.bpf import frames
-from tests.bpf.frames import ethernet, extension, fragment6, icmp, ipv4, ipv6, tcp, udp
+from tests.bpf.frames import ethernet, extension, fragment6, icmp, ipv4, ipv6, jumbo, tcp, udp
 from tests.bpf.host import Fault, Host, Kind, Parsed
 
 NOP_OPTIONS = b"\1\1\1\1"
@@ -100,7 +100,7 @@ REFUSED = {
             ipv6(b"\x3a\1\1\x0c" + bytes(12) + icmp(143), frames.HOP_BY_HOP),
             frames.IPV6,
         ),
-        Reason.BAD_PACKET,
+        Reason.IPV6_EXTENSION,
     ),
     "IPv6 ICMPv6 behind hop-by-hop options, type in padding": (
         ethernet(ipv6(extension(frames.ICMP6, icmp(143)), frames.HOP_BY_HOP, length=8), frames.IPV6),
@@ -108,7 +108,7 @@ REFUSED = {
     ),
     "IPv6 ICMPv6 behind hop-by-hop options that the length cuts": (
         ethernet(ipv6(extension(frames.ICMP6, icmp(143)), frames.HOP_BY_HOP, length=7), frames.IPV6),
-        Reason.BAD_PACKET,
+        Reason.IPV6_EXTENSION,
     ),
     "IPv6 ICMPv6, type in padding": (
         ethernet(ipv6(b"", frames.ICMP6), frames.IPV6) + bytes(8),
@@ -124,19 +124,19 @@ REFUSED = {
     ),
     "IPv6 TCP behind hop-by-hop options": (
         ethernet(ipv6(extension(frames.TCP, tcp()), frames.HOP_BY_HOP), frames.IPV6),
-        Reason.BAD_PACKET,
+        Reason.IPV6_EXTENSION,
     ),
     "IPv6 UDP behind hop-by-hop options": (
         ethernet(ipv6(extension(frames.UDP, udp()), frames.HOP_BY_HOP), frames.IPV6),
-        Reason.BAD_PACKET,
+        Reason.IPV6_EXTENSION,
     ),
     "IPv6 TCP behind destination options": (
         ethernet(ipv6(extension(frames.TCP, tcp()), frames.DESTINATION), frames.IPV6),
-        Reason.BAD_PACKET,
+        Reason.IPV6_EXTENSION,
     ),
     "IPv6 TCP behind a routing header": (
         ethernet(ipv6(extension(frames.TCP, tcp()), frames.ROUTING), frames.IPV6),
-        Reason.BAD_PACKET,
+        Reason.IPV6_EXTENSION,
     ),
     "IPv6 TCP behind two extension headers": (
         ethernet(
@@ -146,7 +146,7 @@ REFUSED = {
             ),
             frames.IPV6,
         ),
-        Reason.BAD_PACKET,
+        Reason.IPV6_EXTENSION,
     ),
     "IPv6 TCP, first fragment": (
         ethernet(ipv6(fragment6(frames.TCP, tcp()), frames.FRAGMENT6), frames.IPV6),
@@ -166,11 +166,11 @@ REFUSED = {
     ),
     "IPv6 with the ICMP of IPv4": (
         ethernet(ipv6(icmp(8), frames.ICMP), frames.IPV6),
-        Reason.BAD_PACKET,
+        Reason.IPV6_EXTENSION,
     ),
     "IPv6, a transport that nobody knows": (
         ethernet(ipv6(bytes(16), frames.GRE), frames.IPV6),
-        Reason.BAD_PACKET,
+        Reason.IPV6_EXTENSION,
     ),
 }
 """What is not understood, and why."""
@@ -291,6 +291,53 @@ def test_a_segment_in_ipv6_is_read(host: Host) -> None:
     assert (Kind.TCP, 6, 74, 3) == (parsed.kind, parsed.version, parsed.payload, parsed.length)
     assert (frames.CLIENT6, frames.SERVER6) == (parsed.source, parsed.destination)
     assert (frames.CLIENT_PORT, frames.SERVER_PORT) == (parsed.source_port, parsed.destination_port)
+
+
+BIG = bytes(70_000)
+JUMBO = {
+    "jumbo length": (jumbo(tcp(BIG)), 62, len(BIG)),
+    "jumbo length and padding": (jumbo(tcp(BIG)) + bytes(9), 62, len(BIG)),
+    "jumbo length before the end": (jumbo(tcp(BIG), length=66_000), 62, 66_000 - 8 - 20),
+    "the least jumbo length": (jumbo(tcp(BIG), length=65_536), 62, 65_536 - 8 - 20),
+    "no length at all": (ethernet(ipv6(tcp(BIG), length=0), frames.IPV6), 54, len(BIG)),
+    "no length in IPv4": (ethernet(ipv4(tcp(BIG), total=0)), 34, len(BIG)),
+}
+"""BIG TCP: the frame, where TCP begins, and how much payload it has."""
+
+NO_JUMBO = {
+    "a length of 16 bits": (jumbo(tcp(BIG), length=65_535), Reason.BAD_PACKET),
+    "a length of zero": (jumbo(tcp(BIG), length=0), Reason.BAD_PACKET),
+    "a length behind the frame": (jumbo(tcp(BIG), length=8 + 20 + len(BIG) + 1), Reason.BAD_PACKET),
+    "the longest length": (jumbo(tcp(BIG), length=0xFFFFFFFF), Reason.BAD_PACKET),
+    "a small frame": (jumbo(tcp(b"GET"), length=66_000), Reason.BAD_PACKET),
+    "two lengths": (jumbo(tcp(BIG), header=100), Reason.IPV6_EXTENSION),
+    "another option": (jumbo(tcp(BIG), option=1), Reason.IPV6_EXTENSION),
+    "more options": (jumbo(tcp(BIG), words=1), Reason.IPV6_EXTENSION),
+    "UDP": (jumbo(udp(BIG[:65_000]) + BIG, following=frames.UDP), Reason.IPV6_EXTENSION),
+    "UDP without options": (
+        ethernet(ipv6(b"\0" * 70_000, frames.UDP, length=0), frames.IPV6),
+        Reason.BAD_PACKET,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", JUMBO)
+def test_a_segment_too_long_for_its_length_field_is_read(host: Host, name: str) -> None:
+    """What Linux sends with BIG TCP is as long as the jumbo length or else the frame says."""
+    frame, l4, length = JUMBO[name]
+    parsed = host.parse(frame)
+
+    assert (Kind.TCP, Reason.NONE, frames.TCP) == (parsed.kind, parsed.reason, parsed.protocol)
+    assert (l4, l4 + 20, length) == (parsed.l4, parsed.payload, parsed.length)
+
+
+@pytest.mark.parametrize("name", NO_JUMBO)
+def test_a_jumbo_length_that_lies_is_refused(host: Host, name: str) -> None:
+    """Hop-by-hop options are passed over for a true jumbo length of TCP, and for nothing else."""
+    frame, reason = NO_JUMBO[name]
+    parsed = host.parse(frame)
+
+    assert (Kind.REFUSED, reason) == (parsed.kind, parsed.reason)
 
 
 @pytest.mark.parametrize(

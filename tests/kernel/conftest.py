@@ -20,9 +20,15 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
 
 
 @pytest.fixture
-def box(trial: Trial) -> Iterator[Box]:
+def family() -> int:
+    """IPv4, unless a test says otherwise (``packets.both_families``)."""
+    return 4
+
+
+@pytest.fixture
+def box(trial: Trial, family: int) -> Iterator[Box]:
     """A policed endpoint: inspects port 80, denies everything else; nothing is left of it afterwards."""
-    yield Box(trial)
+    yield Box(trial, family)
     trial.empty(Slot.NEXT)
     for key in trial.flows():
         trial.sweep(key, force=True)

@@ -9,8 +9,10 @@ import itertools
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from typing import Any
+
+import pytest
 
 from bpfast import abi
 from bpfast.abi import DenyMode, EventMode, MapNumber, PortVerdict
@@ -22,17 +24,23 @@ from bpfast.kernel.state import EndpointConfig, PortEntry
 from bpfast.kernel.trial import XDP_PASS, XDP_TX, Trial
 from bpfast.policy.rules import HeaderMatch, HttpRule, RuleSet
 from bpfast.tables.build import build
-from e2e import segments
+from e2e import ipv6, segments
+from e2e.ipv6 import ETHERTYPE_IPV6, Packet6
 from e2e.segments import NUMBERS, Flags, Packet, Segment, ethernet
 
 CLIENT = "10.0.0.1"
 SERVER = "10.0.0.2"
+CLIENT6 = "fd00::1"
+SERVER6 = "fd00::2"
 CLIENT_MAC = "02:00:00:00:00:02"
 SERVER_MAC = "02:00:00:00:00:01"
 PORT = 80
 MARK = 0x1122334455667788
 LARGEST = 3000
 """Payload bytes a packet: PROG_TEST_RUN shows a program 3,520 bytes of a frame at most."""
+
+both_families = pytest.mark.parametrize("family", (4, 6), ids=("IPv4", "IPv6"))
+"""For tests and modules whose truths are the same: the box is of that family."""
 
 SYN, ACK, FIN, RST, PSH, URG = Flags.SYN, Flags.ACK, Flags.FIN, Flags.RST, Flags.PSH, Flags.URG
 
@@ -90,8 +98,8 @@ class Outcome:
         return self.action == XDP_PASS
 
     @property
-    def packet(self) -> Packet:
-        """Its IPv4 header."""
+    def packet(self) -> Packet | Packet6:
+        """Its IP header."""
         return _decoded(self.frame)[0]
 
     @property
@@ -115,11 +123,11 @@ class Outcome:
         return self.passed and Flags.RST in self.segment.flags and not self.segment.payload
 
 
-def _decoded(frame: bytes) -> tuple[Packet, Segment]:
+def _decoded(frame: bytes) -> tuple[Packet | Packet6, Segment]:
     at = 12
     while frame[at : at + 2] in (b"\x81\x00", b"\x88\xa8"):
         at += 4
-    found = segments.decode(frame[at + 2 :])
+    found = ipv6.decode(frame[at + 2 :])
     assert found is not None, frame.hex(" ")
     return found
 
@@ -143,20 +151,37 @@ def from_pod(payload: bytes, **bend: Any) -> bytes:
     return ethernet(SERVER_MAC, CLIENT_MAC, packet.encode())
 
 
+def to_pod6(payload: bytes, **bend: Any) -> bytes:
+    """Return a frame with an IPv6 packet from the client to the pod."""
+    ends: dict[str, Any] = {"source": CLIENT6, "destination": SERVER6, "payload": payload}
+    packet = Packet6(**(ends | bend)).encode()
+    return ethernet(CLIENT_MAC, SERVER_MAC, packet, ethertype=ETHERTYPE_IPV6)
+
+
+def from_pod6(payload: bytes, **bend: Any) -> bytes:
+    """Return a frame with an IPv6 packet from the pod to the client."""
+    ends: dict[str, Any] = {"source": SERVER6, "destination": CLIENT6, "payload": payload}
+    packet = Packet6(**(ends | bend)).encode()
+    return ethernet(SERVER_MAC, CLIENT_MAC, packet, ethertype=ETHERTYPE_IPV6)
+
+
 def checksums_right(frame: bytes) -> bool:
-    """Whether both checksums of an untagged TCP frame are right, by RFC 1071 alone."""
+    """Whether all checksums of an untagged TCP frame are right, by RFC 1071 alone."""
     packet = frame[14:]
+    if packet[0] >> 4 == 6:
+        ends = [str(ip_address(packet[at : at + 16])) for at in (8, 24)]
+        whole = int.from_bytes(packet[4:6], "big")
+        return 0 == segments.tcp_checksum(ends[0], ends[1], packet[40 : 40 + whole])
     whole = int.from_bytes(packet[2:4], "big")
     size = (packet[0] & 15) * 4
-    source, destination = str(IPv4Address(packet[12:16])), str(IPv4Address(packet[16:20]))
+    source, destination = str(ip_address(packet[12:16])), str(ip_address(packet[16:20]))
     header = segments.internet_checksum(packet[:size])
     return (0, 0) == (header, segments.tcp_checksum(source, destination, packet[size:whole]))
 
 
 def pseudo_sum(source: str, destination: str, length: int) -> int:
     """Return the sum that stands in a TCP checksum field when the device is to finish it."""
-    addresses = IPv4Address(source).packed + IPv4Address(destination).packed
-    return ~segments.internet_checksum(addresses + struct.pack("!BBH", 0, 6, length)) & 0xFFFF
+    return ~segments.internet_checksum(segments.pseudo_header(source, destination, length)) & 0xFFFF
 
 
 class Box:
@@ -165,9 +190,12 @@ class Box:
     _ports = itertools.count(10000)
     _numbers = itertools.count(1)
 
-    def __init__(self, trial: Trial) -> None:
-        """Start from no flows, full rates and the rules RULES on port 80."""
+    def __init__(self, trial: Trial, family: int = 4) -> None:
+        """Start from no flows, full rates and the rules RULES on port 80; connections are of the family."""
         self.trial = trial
+        self.family = family
+        self.client, self.server = (CLIENT6, SERVER6) if family == 6 else (CLIENT, SERVER)
+        self.tcp_at = 14 + (40 if family == 6 else 20)
         self._reasons: Mapping[str, int] = {}
         self._counts: Mapping[str, int] = {}
         self.rule_set = self.install(RULES)
@@ -205,6 +233,16 @@ class Box:
         self.generation = number
         config = EndpointConfig(generation=number, policy=number, **self.settings)
         self.trial.state.write_endpoint(self.trial.endpoint, config)
+
+    def to_pod(self, segment: Segment) -> bytes:
+        """Return a frame of the client with this segment."""
+        raw = segment.encode(self.client, self.server)
+        return to_pod6(raw) if self.family == 6 else to_pod(raw)
+
+    def from_pod(self, segment: Segment) -> bytes:
+        """Return a frame of the pod with this segment."""
+        raw = segment.encode(self.server, self.client)
+        return from_pod6(raw) if self.family == 6 else from_pod(raw)
 
     def forget_rates(self) -> None:
         """Begin every CPU's token window anew."""
@@ -272,7 +310,7 @@ class Connection:
     def key(self) -> bytes:
         """``struct flow_key``."""
         ports = struct.pack("!HH", self.peer_port, self.port)
-        ends = abi.pack_address(IPv4Address(CLIENT)) + abi.pack_address(IPv4Address(SERVER))
+        ends = b"".join(abi.pack_address(ip_address(end)) for end in (self.box.client, self.box.server))
         return struct.pack("=I", self.box.trial.endpoint) + ports + ends
 
     @property
@@ -299,7 +337,7 @@ class Connection:
             "options": self.options,
             "payload": data,
         }
-        frame = to_pod(Segment(**(default | bend)).encode(CLIENT, SERVER))
+        frame = self.box.to_pod(Segment(**(default | bend)))
         return vlan_tagged(frame, *self.tags)
 
     def raw(self, data: bytes = b"", **bend: Any) -> Outcome:
@@ -333,7 +371,7 @@ class Connection:
             "options": self.options,
             "payload": data,
         }
-        frame = from_pod(Segment(**(default | bend)).encode(SERVER, CLIENT))
+        frame = self.box.from_pod(Segment(**(default | bend)))
         return self.box.trial.watch(vlan_tagged(frame, *self.tags))
 
     def serve(self, data: bytes = b"", **bend: Any) -> int:

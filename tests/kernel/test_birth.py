@@ -24,10 +24,13 @@ from tests.kernel.packets import (
     Box,
     Connection,
     Outcome,
+    both_families,
     checksums_right,
     get,
     response,
 )
+
+pytestmark = both_families
 
 DENIED = get("/secret")
 

@@ -18,11 +18,14 @@ from tests.kernel.packets import (
     URG,
     Box,
     Connection,
+    both_families,
     checksums_right,
     get,
     post,
     response,
 )
+
+pytestmark = both_families
 
 DENIED = get("/secret")
 

@@ -14,6 +14,7 @@ from bpfast.abi import PortVerdict
 from bpfast.kernel.prefixes import PeerTable, PortPrefix
 from bpfast.kernel.state import PortEntry
 from bpfast.kernel.trial import XDP_DROP, XDP_TX
+from e2e.ipv6 import fragment_header, option_header
 from e2e.segments import Flags, Segment, ethernet
 from tests.kernel.packets import (
     ACK,
@@ -26,10 +27,12 @@ from tests.kernel.packets import (
     SERVER_MAC,
     SYN,
     Box,
+    both_families,
     checksums_right,
     from_pod,
     get,
     to_pod,
+    to_pod6,
     vlan_tagged,
 )
 
@@ -63,10 +66,7 @@ def tcp(flags: Flags, *, peer_port: int, port: int, data: bytes = b"") -> bytes:
 
 def ipv6(next_header: int, payload: bytes) -> bytes:
     """Return a frame with an IPv6 packet."""
-    head = (
-        struct.pack("!IHBB", 6 << 28, len(payload), next_header, 64) + bytes(15) + b"\1" + bytes(15) + b"\2"
-    )
-    return ethernet(CLIENT_MAC, SERVER_MAC, head + payload, ethertype=0x86DD)
+    return to_pod6(payload, following=next_header)
 
 
 STRANGE = {
@@ -74,7 +74,9 @@ STRANGE = {
     "fragment": to_pod(tcp(ACK, peer_port=9, port=80), fragment=0x2000),
     "IP options": to_pod(tcp(ACK, peer_port=9, port=80), options=b"\1\1\1\1"),
     "three tags": vlan_tagged(to_pod(tcp(ACK, peer_port=9, port=80)), VLAN, VLAN, VLAN),
-    "IPv6 TCP": ipv6(6, tcp(ACK, peer_port=9, port=80)),
+    "IPv6 request": to_pod6(tcp(ACK, peer_port=9, port=80, data=DENIED)),
+    "IPv6 fragment": ipv6(44, fragment_header(6, offset=0, more=True) + tcp(ACK, peer_port=9, port=80)),
+    "IPv6 extension": ipv6(60, option_header(6) + tcp(ACK, peer_port=9, port=80)),
     "truncated": to_pod(tcp(ACK, peer_port=9, port=80))[:40],
     "datagram": to_pod(datagram(9, 53), protocol=UDP),
     "echo request": to_pod(icmp(8), protocol=ICMP),
@@ -156,6 +158,7 @@ def test_ip_options_are_denied(box: Box, options: bytes) -> None:
     assert connection.send(get()).passed
 
 
+@both_families
 @pytest.mark.parametrize("tags", ((VLAN,), (SERVICE_VLAN,), (SERVICE_VLAN, VLAN), (VLAN, VLAN)))
 def test_one_and_two_vlan_tags_are_inspected_alike(box: Box, tags: tuple[int, ...]) -> None:
     """Inside one or two VLAN tags an allowed request passes and a denied one gets the 403, tagged alike."""
@@ -197,6 +200,7 @@ def test_a_tcp_header_length_that_lies_is_dropped(box: Box, doff: int) -> None:
     assert {"bad_packet": 1} == box.reasons
 
 
+@both_families
 def test_the_data_offset_is_honoured(box: Box) -> None:
     """Payload begins behind the TCP options: a request hidden in their place is no request."""
     connection = box.connected(options=b"\1\1\1\1\1\1\1\1")
@@ -211,6 +215,7 @@ def response_bytes() -> bytes:
     return b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
+@both_families
 def test_padding_is_no_payload(box: Box) -> None:
     """Bytes behind the IP total length are Ethernet padding: ignored, whatever they look like."""
     connection = box.connected()
@@ -245,18 +250,33 @@ def test_a_total_length_of_zero_hides_nothing(box: Box) -> None:
     assert not box.receive(bytes(frame)).passed
 
 
-@pytest.mark.parametrize("flags", (SYN, ACK, RST, FIN | ACK))
-def test_ipv6_tcp_to_an_inspected_port_is_dropped(box: Box, flags: Flags) -> None:
-    """TCP over IPv6 to an inspected port is not supported yet and dropped with its own reason."""
-    assert XDP_DROP == box.receive(ipv6(6, tcp(flags, peer_port=9, port=80))).action
-    assert {"ipv6_tcp": 1} == box.reasons
-
-
-@pytest.mark.parametrize("extension", (0, 43, 44, 60, 51, 50))
-def test_ipv6_extension_headers_hide_no_tcp(box: Box, extension: int) -> None:
-    """TCP behind an IPv6 extension header does not pass either."""
+@pytest.mark.parametrize("extension", (0, 43, 44, 60, 51, 50, 135, 139, 140, 253, 254))
+@pytest.mark.parametrize("flags", (SYN, ACK, RST))
+def test_ipv6_extension_headers_hide_no_tcp(box: Box, extension: int, flags: Flags) -> None:
+    """TCP behind an extension header of IPv6 does not pass, whatever header that is."""
     header = bytes((6, 0)) + bytes(6)
-    assert not box.receive(ipv6(extension, header + tcp(SYN, peer_port=9, port=80))).passed
+    assert XDP_DROP == box.receive(ipv6(extension, header + tcp(flags, peer_port=9, port=80))).action
+    assert {"fragment" if extension == 44 else "ipv6_extension": 1} == box.reasons
+
+
+@pytest.mark.parametrize("offset", (0, 8, 48))
+@pytest.mark.parametrize("inner", (6, 60, 0, 44, 50))
+def test_ipv6_fragments_hide_no_tcp(box: Box, inner: int, offset: int) -> None:
+    """A fragment, first or later, passes only if it says itself that it is of UDP or ICMPv6."""
+    fragment = fragment_header(inner, offset=offset, more=True) + tcp(SYN, peer_port=9, port=80)
+    assert XDP_DROP == box.receive(ipv6(44, fragment)).action
+    assert {"fragment": 1} == box.reasons
+
+
+@pytest.mark.parametrize("length", (0, 1, 65535, 65536, 70000, 0xFFFFFFFF))
+def test_a_jumbo_length_hides_nothing_in_a_small_frame(box: Box, length: int) -> None:
+    """Hop-by-hop options with a jumbo length pass only where the frame is as long as they say."""
+    jumbo = struct.pack("!BBBBI", 6, 0, 194, 4, length)
+    segment = tcp(SYN, peer_port=9, port=80)
+    for said in (0, len(jumbo + segment)):
+        outcome = box.receive(to_pod6(segment, following=0, extensions=jumbo, length=said))
+        assert XDP_DROP == outcome.action
+    assert 2 == sum(box.reasons.values())
 
 
 @pytest.mark.parametrize("kind", (133, 134, 135, 136))
@@ -271,6 +291,7 @@ def test_other_tcp_ports_are_denied_by_default(box: Box) -> None:
     assert {"l4_denied": 1} == box.reasons
 
 
+@both_families
 def test_ports_that_l4_allows_pass_without_a_flow(box: Box) -> None:
     """On an allowed port everything passes uninspected and no flow is made."""
     box.configure(
@@ -375,6 +396,7 @@ def test_tcp_rules_allow_no_datagrams(box: Box, port: int) -> None:
     assert XDP_DROP == box.receive(to_pod(datagram(9, port), protocol=UDP)).action
 
 
+@both_families
 @pytest.mark.parametrize("subtype", (0x00, 0x10))
 def test_multipath_options_on_a_syn_become_nops(box: Box, subtype: int) -> None:
     """MP_CAPABLE and MP_JOIN are overwritten with NOPs, checksums kept right: no subflow hides bytes."""

@@ -3,12 +3,14 @@
 
 import os
 import time
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
 import pytest
 
 from bpfast.abi import EVENT_BYTES, EVENTS_A_SECOND, EventMode, Reason, Verdict
-from tests.kernel.packets import CLIENT, Box, get, post, response
+from tests.kernel.packets import Box, both_families, get, post, response
+
+pytestmark = both_families
 
 DENIED = get("/secret")
 
@@ -21,7 +23,7 @@ def test_the_event_of_an_allowed_request(box: Box) -> None:
     after = time.monotonic_ns()
     (event,) = box.events()
     assert before <= event.time <= after
-    assert (IPv4Address(CLIENT), connection.peer_port) == (event.peer, event.peer_port)
+    assert (ip_address(box.client), connection.peer_port) == (event.peer, event.peer_port)
     assert (box.trial.endpoint, 80, box.rule_set) == (event.endpoint, event.port, event.rule_set)
     assert (Verdict.ALLOW, Reason.RULE, 0) == (event.verdict, event.reason, event.rule)
     assert ("GET", "/public/x?y", "a") == (event.method, event.path, event.host)

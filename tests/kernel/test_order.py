@@ -16,12 +16,15 @@ from tests.kernel.packets import (
     PSH,
     Box,
     Connection,
+    both_families,
     checksums_right,
     get,
     padded_get,
     post,
     response,
 )
+
+pytestmark = both_families
 
 ALLOWED = get("/public/x", "X-Token: 42")
 DENIED = get("/secret", "X-Token: 42")

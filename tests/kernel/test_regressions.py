@@ -14,14 +14,13 @@ from bpfast.kernel.trial import XDP_DROP, XDP_TX
 from e2e.segments import NUMBERS
 from tests.kernel.packets import (
     ACK,
-    CLIENT,
     FIN,
     PSH,
     RST,
-    SERVER,
     SYN,
     Box,
     Connection,
+    both_families,
     checksums_right,
     from_pod,
     get,
@@ -173,6 +172,7 @@ def test_an_unfinished_body_in_the_segment_of_another_request_waits(box: Box) ->
     assert XDP_TX == connection.send(DENIED).action
 
 
+@both_families
 @pytest.mark.parametrize("options", (b"", TIMESTAMPS), ids=("plain", "timestamps"))
 @pytest.mark.parametrize("path", ("/public", "/public/"))
 def test_a_cut_segment_has_right_checksums(box: Box, path: str, options: bytes) -> None:
@@ -183,29 +183,31 @@ def test_a_cut_segment_has_right_checksums(box: Box, path: str, options: bytes) 
     assert first == outcome.payload
     assert ACK == outcome.segment.flags
     assert options == outcome.segment.options
-    assert 14 + 40 + len(options) + len(first) == len(outcome.frame)
+    assert box.tcp_at + 20 + len(options) + len(first) == len(outcome.frame)
     assert checksums_right(outcome.frame)
     flow = connection.flow
     assert flow is not None
     assert 0 == flow["client_fin"]
 
 
+@both_families
 @pytest.mark.parametrize("options", (b"", TIMESTAMPS), ids=("plain", "timestamps"))
 def test_a_cut_segment_that_the_device_is_to_sum_keeps_a_partial_checksum(box: Box, options: bytes) -> None:
     """Where only the pseudo header was summed, it is so afterwards, with the new length."""
     stream = get() + post(100)
     connection = box.connected(options=options)
     header = 20 + len(options)
-    outcome = connection.raw(stream, checksum=pseudo_sum(CLIENT, SERVER, header + len(stream)))
+    outcome = connection.raw(stream, checksum=pseudo_sum(box.client, box.server, header + len(stream)))
     assert get() == outcome.payload
-    assert pseudo_sum(CLIENT, SERVER, header + len(get())) == tcp_check(outcome.frame)
+    assert pseudo_sum(box.client, box.server, header + len(get())) == tcp_check(box, outcome.frame)
 
 
-def tcp_check(frame: bytes) -> int:
-    """Return the field with the TCP checksum of an untagged frame without IP options."""
-    return int.from_bytes(frame[14 + 20 + 16 : 14 + 20 + 18], "big")
+def tcp_check(box: Box, frame: bytes) -> int:
+    """Return the field with the TCP checksum of an untagged frame without options or extensions."""
+    return int.from_bytes(frame[box.tcp_at + 16 : box.tcp_at + 18], "big")
 
 
+@both_families
 @pytest.mark.parametrize("padding", (0, 16), ids=("short", "long"))
 def test_sixty_requests_in_one_frame_all_get_through(box: Box, padding: int) -> None:
     """A frame of sixty requests passes whole or in parts, byte for byte, and each is counted once."""
@@ -235,6 +237,7 @@ def test_a_total_length_of_zero_is_refused_in_a_small_frame(box: Box, data: byte
     assert connection.send(get()).passed
 
 
+@both_families
 @pytest.mark.parametrize("offset", (0, 4, 11))
 def test_a_fin_on_acknowledged_bytes_inside_a_head_resets_the_server(box: Box, offset: int) -> None:
     """A FIN with bytes that the server has ends the head that they began: the server is reset instead."""
@@ -260,23 +263,25 @@ SYN_OPTIONS = {
 }
 
 
+@both_families
 @pytest.mark.parametrize("partial", (False, True), ids=("full", "partial"))
 @pytest.mark.parametrize("name", SYN_OPTIONS)
 def test_multipath_options_of_a_syn_become_nops(box: Box, name: str, partial: bool) -> None:
     """A SYN goes on without Multipath TCP, with its other options and a right checksum."""
     before, multipath, behind = SYN_OPTIONS[name]
     connection = box.connection(options=before + multipath + behind)
-    sum_only = pseudo_sum(CLIENT, SERVER, 20 + len(connection.options))
+    sum_only = pseudo_sum(box.client, box.server, 20 + len(connection.options))
     outcome = connection.syn(checksum=sum_only if partial else None)
     assert outcome.passed
     assert before + NOP * len(multipath) + behind == outcome.segment.options
     assert SYN == outcome.segment.flags
     if partial:
-        assert sum_only == tcp_check(outcome.frame)
+        assert sum_only == tcp_check(box, outcome.frame)
     else:
         assert checksums_right(outcome.frame)
 
 
+@both_families
 def test_a_syn_without_multipath_options_goes_on_as_it_came(box: Box) -> None:
     """A byte 30 that is a value and no kind is left alone."""
     connection = box.connection(options=b"\x02\x04\x1e\x04" + b"\x08\x0a" + b"\x1e\x04" * 4 + b"\1\1")
@@ -303,7 +308,7 @@ def test_icmp6_behind_hop_by_hop_options_is_judged_by_its_type(box: Box, kind: i
 def test_icmp6_behind_longer_options_is_refused(box: Box, kind: int) -> None:
     """Options of more than eight bytes are not followed."""
     assert XDP_DROP == box.receive(behind_options(kind, 1)).action
-    assert {"bad_packet": 1} == box.reasons
+    assert {"ipv6_extension": 1} == box.reasons
 
 
 @pytest.mark.parametrize("kind", (1, 3, 134, 135, 143))

@@ -20,6 +20,7 @@ from bpfast.kernel.prefixes import PortPrefix
 from bpfast.kernel.state import PortEntry
 from bpfast.kernel.trial import TC_SHOT, TCX_CONTINUE, XDP_DROP, XDP_TX
 from bpfast.policy.rules import HttpRule, RuleSet
+from e2e.ipv6 import FRAGMENT
 from e2e.segments import Flags, Segment, ethernet
 from tests.kernel.packets import (
     ACK,
@@ -34,14 +35,14 @@ from tests.kernel.packets import (
     Box,
     Connection,
     Outcome,
+    both_families,
     get,
     response,
-    to_pod,
 )
 
 DENIED = get("/secret")
 XDP_PASS_CODE = bytes.fromhex("b7000000020000009500000000000000")
-ICMP, TCP = 1, 6
+ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
 XDP_DROP_CODE = bytes.fromhex("b7000000010000009500000000000000")
 
 
@@ -348,6 +349,7 @@ def test_the_watcher_reads_past_ip_options(box: Box) -> None:
     assert connection.send(get()).passed
 
 
+@both_families
 @pytest.mark.parametrize("seed", range(4))
 def test_crafted_segments_never_pass_without_a_flow(box: Box, seed: int) -> None:
     """Of random TCP segments to an inspected port only bare SYNs and bare RSTs pass without a flow."""
@@ -365,7 +367,7 @@ def test_crafted_segments_never_pass_without_a_flow(box: Box, seed: int) -> None
             options=generator.randbytes(4 * generator.randrange(0, 10)),
             payload=payload,
         )
-        outcome = box.receive(to_pod(segment.encode(CLIENT, SERVER)))
+        outcome = box.receive(box.to_pod(segment))
         if not outcome.passed:
             continue
         assert b"" == outcome.segment.payload, segment
@@ -374,6 +376,7 @@ def test_crafted_segments_never_pass_without_a_flow(box: Box, seed: int) -> None
     assert [] == box.trial.flows()
 
 
+@both_families
 @pytest.mark.parametrize("seed", range(4))
 def test_garbage_frames_never_bring_payload_to_the_port(box: Box, seed: int) -> None:
     """Frames with random bytes flipped anywhere behind the Ethernet header pass no request without a flow."""
@@ -383,7 +386,7 @@ def test_garbage_frames_never_bring_payload_to_the_port(box: Box, seed: int) -> 
     for _ in range(3000):
         frame = bytearray(template)
         for _ in range(generator.randrange(1, 8)):
-            frame[generator.randrange(14, 60)] = generator.randrange(256)
+            frame[generator.randrange(14, box.tcp_at + 26)] = generator.randrange(256)
         kept = bytes(frame[: generator.choice((len(frame), generator.randrange(14, len(frame))))])
         outcome = box.receive(kept)
         assert not outcome.passed or has_no_ports(kept) or is_bare(outcome), kept.hex(" ")
@@ -392,6 +395,8 @@ def test_garbage_frames_never_bring_payload_to_the_port(box: Box, seed: int) -> 
 
 def has_no_ports(frame: bytes) -> bool:
     """Whether this is ICMP, or a later fragment of something else than TCP (useless without its first)."""
+    if frame[12:14] == b"\x86\xdd":
+        return ICMP6 in (frame[20], frame[54]) or (frame[20] == FRAGMENT and frame[54] == UDP)
     later = int.from_bytes(frame[20:22], "big") & 0x1FFF
     return frame[23] == ICMP or (frame[23] != TCP and later != 0)
 
