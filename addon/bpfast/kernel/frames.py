@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ethernet frames with IPv4 and TCP, for programs that run on made-up packets.
+"""Ethernet frames with IPv4 or IPv6 and TCP, for programs that run on made-up packets.
 
-RFC 791 and RFC 9293; checksums are whole.
+RFC 791, RFC 8200 and RFC 9293; checksums are whole.
 """
 
 import struct
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
-_ETHERNET = bytes.fromhex("0200000000010200000000020800")
+ETHERNET_BYTES = 14
+_MACS = bytes.fromhex("020000000001020000000002")
 _WINDOW = 64240
+
+Address = IPv4Address | IPv6Address
 
 
 def internet_sum(data: bytes) -> int:
@@ -25,12 +28,17 @@ def internet_sum(data: bytes) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """Makes the frames of one connection, both ways."""
+    """Makes the frames of one connection, both ways; both addresses are of one family."""
 
-    client: IPv4Address
-    server: IPv4Address
+    client: Address
+    server: Address
     client_port: int
     server_port: int
+
+    @property
+    def tcp_at(self) -> int:
+        """Where TCP begins in a frame."""
+        return ETHERNET_BYTES + (20 if self.client.version == 4 else 40)  # noqa: PLR2004
 
     def from_client(self, sequence: int, acknowledgement: int, flags: int, data: bytes = b"") -> bytes:
         """Return a frame to the server."""
@@ -43,17 +51,19 @@ class Frames:
         return _frame(ends, (sequence, acknowledgement, flags), data)
 
 
-def _frame(
-    ends: tuple[IPv4Address, IPv4Address, int, int], numbers: tuple[int, int, int], data: bytes
-) -> bytes:
+def _frame(ends: tuple[Address, Address, int, int], numbers: tuple[int, int, int], data: bytes) -> bytes:
     source, destination, source_port, destination_port = ends
     sequence, acknowledgement, flags = (number & 0xFFFFFFFF for number in numbers)
     tcp = struct.pack(
         "!HHIIBBHHH", source_port, destination_port, sequence, acknowledgement, 5 << 4, flags, _WINDOW, 0, 0
     )
-    pseudo = source.packed + destination.packed + struct.pack("!BBH", 0, 6, len(tcp) + len(data))
+    size = len(tcp) + len(data)
+    pseudo = source.packed + destination.packed + struct.pack("!II", size, 6)
     tcp = tcp[:16] + struct.pack("!H", internet_sum(pseudo + tcp + data)) + tcp[18:]
-    ip = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(tcp) + len(data), 0, 0x4000, 64, 6, 0)
+    if source.version == 6:  # noqa: PLR2004 - IPv6
+        ip = struct.pack("!IHBB", 6 << 28, size, 6, 64) + source.packed + destination.packed
+        return _MACS + b"\x86\xdd" + ip + tcp + data
+    ip = struct.pack("!BBHHHBBH", 0x45, 0, 20 + size, 0, 0x4000, 64, 6, 0)
     ip += source.packed + destination.packed
     ip = ip[:10] + struct.pack("!H", internet_sum(ip)) + ip[12:]
-    return _ETHERNET + ip + tcp + data
+    return _MACS + b"\x08\x00" + ip + tcp + data

@@ -96,6 +96,13 @@ NETWORK = policy(
         ]
     )
 )
+NETWORK6 = policy(
+    web(ingress=[{"fromCIDRSet": [{"cidr": "2001:db8::/32", "except": ["2001:db8:bad::/48"]}]}]), "n6"
+)
+INSPECTS6 = policy(
+    web(ingress=[{"fromCIDR": ["2001:db8::/32"], "toPorts": [at({"port": "80"}, http=ONLY_A)]}]), "i6"
+)
+OF_IPV4 = policy(web(ingress=[{"fromCIDR": ["0.0.0.0/0"]}]), "v4")
 DENIES = policy(
     web(ingress=[{}], ingressDeny=[{"fromEntities": ["world"], "toPorts": [at({"port": "80"})]}]), "d"
 )
@@ -131,6 +138,11 @@ CASES: dict[str, tuple[Json, str]] = {
     "network": (scenario(NETWORK, peer="192.0.2.7"), "allow"),
     "network, excepted": (scenario(NETWORK, peer="192.0.2.200"), "deny"),
     "network, an endpoint's": (scenario(NETWORK), "deny"),
+    "network of IPv6": (scenario(NETWORK6, peer="2001:db8::7"), "allow"),
+    "network of IPv6, excepted": (scenario(NETWORK6, peer="2001:db8:bad::7"), "deny"),
+    "network of IPv6, outside": (scenario(NETWORK6, peer="2001:db9::7"), "deny"),
+    "network of IPv6, inspected": (scenario(INSPECTS6, peer="2001:db8::7"), "inspect"),
+    "all of IPv4 is not IPv6": (scenario(OF_IPV4, peer="2001:db8::7"), "deny"),
     "denied": (scenario(INSPECTS, DENIES, EVERYBODY, peer="203.0.113.1"), "deny"),
     "not denied": (scenario(INSPECTS, DENIES), "inspect"),
     "out": (scenario(OUT, **OUT_OF, peer="default/web"), "inspect"),

@@ -9,18 +9,17 @@ Nothing leaves this process.
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 
 from bpfast import abi
 from bpfast.abi import Phase
 from bpfast.abi import Verdict as KernelVerdict
 from bpfast.controller.verdict.engine import Judgement, Layer34, Request, Verdict
 from bpfast.events.verdict import VerdictEvent, decode
-from bpfast.kernel.frames import ACK, PSH, RST, SYN, Frames
+from bpfast.kernel.frames import ACK, PSH, RST, SYN, Address, Frames
 from bpfast.kernel.trial import MARK_BYTES, XDP_PASS, Trial
 
 MOST_BYTES = 1448
-_TCP_FLAGS = 14 + 20 + 13
+_TCP_FLAGS = 13
 _CLIENT_START, _SERVER_START = 1_000_000, 5_000_000
 
 _ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
@@ -31,10 +30,10 @@ RuleNames = Mapping[int, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """Addresses and ports of a connection."""
+    """Addresses (of one family) and ports of a connection."""
 
-    client: IPv4Address
-    server: IPv4Address
+    client: Address
+    server: Address
     client_port: int
     server_port: int
 
@@ -108,7 +107,7 @@ class Connection:
         action, frame = self._trial.receive(sent)
         events = [decode(raw) for raw in self._trial.events()]
         self._requests += [self._request(event) for event in events]
-        if action != XDP_PASS or frame[MARK_BYTES + _TCP_FLAGS] & RST:
+        if action != XDP_PASS or frame[MARK_BYTES + self._frames.tcp_at + _TCP_FLAGS] & RST:
             if not any(event.verdict is KernelVerdict.DENY for event in events):
                 self._requests.append(self._unreported(before))
             return None

@@ -7,7 +7,7 @@ follow one another have rules in common.
 """
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 from bpfast import settings
 from bpfast.abi import DenyMode, EventMode
@@ -17,6 +17,7 @@ from bpfast.controller.verdict.connection import Connection, Ends
 from bpfast.controller.verdict.engine import Case, Judgement, Layer34, Question
 from bpfast.controller.verdict.tables import Tables
 from bpfast.kernel.compiler import compiled
+from bpfast.kernel.frames import Address
 from bpfast.kernel.prefixes import PeerPrefix, PeerTable
 from bpfast.kernel.state import EndpointConfig
 from bpfast.kernel.trial import Trial
@@ -31,8 +32,9 @@ _DIRECTIONS = {
     Direction.INGRESS: KernelDirection.INGRESS,
     Direction.EGRESS: KernelDirection.EGRESS,
 }
-# RFC 5737: for a peer that has no IPv4 address of its own, and for the endpoint.
-_PEER, _ENDPOINT = IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")
+# RFC 5737 and RFC 3849: for a peer that has no address of its own, and for the endpoint.
+_PEER = IPv4Address("192.0.2.1")
+_ENDPOINTS: dict[int, Address] = {4: IPv4Address("192.0.2.2"), 6: IPv6Address("2001:db8::2")}
 
 
 class KernelEngine:
@@ -99,16 +101,15 @@ class KernelEngine:
         self.trial.close()
 
 
-def _peer(wanted: Desired, asked: Question) -> tuple[IPv4Address, PeerTable]:
+def _peer(wanted: Desired, asked: Question) -> tuple[Address, PeerTable]:
     """Return an address that the kernel knows as the peer's, and the table in which it does."""
-    if isinstance(asked.peer, IPv4Address):
+    if not isinstance(asked.peer, Peer):
         return asked.peer, wanted.peers
-    peer = asked.peer if isinstance(asked.peer, Peer) else wanted.peer_at(asked.peer)
     for endpoint in wanted.endpoints:
         for address in endpoint.addresses:
-            if Peer.endpoint(endpoint.full_name) == peer and isinstance(address, IPv4Address):
+            if Peer.endpoint(endpoint.full_name) == asked.peer:
                 return address, wanted.peers
-    made_up = {PeerPrefix.of(_PEER): identity_of(peer)}
+    made_up = {PeerPrefix.of(_PEER): identity_of(asked.peer)}
     return _PEER, PeerTable(wanted.peers.identities | made_up)
 
 
@@ -119,7 +120,7 @@ class KernelSession:
         self,
         trial: Trial,
         asked: Question,
-        peer: IPv4Address,
+        peer: Address,
         rules: dict[int, tuple[str, ...]],
         refused: tuple[Refusal, ...],
     ) -> None:
@@ -137,7 +138,8 @@ class KernelSession:
 
     def _connection(self) -> Connection:
         self._client_port = self._client_port % _PORTS + 1
-        client, server = (_ENDPOINT, self._peer) if self._egress else (self._peer, _ENDPOINT)
+        endpoint = _ENDPOINTS[self._peer.version]
+        client, server = (endpoint, self._peer) if self._egress else (self._peer, endpoint)
         ends = Ends(client, server, _FIRST_PORT + self._client_port, self._port)
         return Connection(self._trial, ends, self._rules)
 
