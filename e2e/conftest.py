@@ -12,7 +12,7 @@ import pytest
 from e2e.bpfast import BPFast, endpoint, pin_directory, write_endpoints
 from e2e.scene import Scene
 from e2e.servers import Nginx
-from e2e.topology import Pod, Topology
+from e2e.topology import FAMILY, Pod, Topology
 
 Police = Callable[..., BPFast]
 
@@ -87,9 +87,15 @@ def module_pins() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory, module_pins: Path) -> Iterator[Scene]:
+def family() -> int:
+    """Which of its addresses a pod is called by."""
+    return FAMILY
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory, module_pins: Path, family: int) -> Iterator[Scene]:
     """The pods ``client``, ``server`` and ``other`` for all tests of a module."""
-    with Topology("client", "server", "other") as topology:
+    with Topology("client", "server", "other", family=family) as topology:
         yield Scene(topology, tmp_path_factory.mktemp("scene"), module_pins)
 
 

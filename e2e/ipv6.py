@@ -14,6 +14,7 @@ from e2e.segments import PROTOCOL_TCP, Packet, Segment
 
 ETHERTYPE_IPV6 = 0x86DD
 HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION = 0, 43, 44, 60
+EXPERIMENT_OPTION = 0x1E  # RFC 4727: to be skipped by who does not know it
 IPV6_HEADER = struct.Struct("!IHBB16s16s")
 
 
@@ -46,8 +47,8 @@ class Packet6:
 
 
 def option_header(following: int, *, words: int = 0) -> bytes:
-    """Return hop-by-hop or destination options of padding: eight bytes, and as many more a word."""
-    return bytes((following, words, 1, 4 + words * 8)) + bytes(4 + words * 8)
+    """Return hop-by-hop or destination options: padding, and a word each of one that Linux passes over."""
+    return bytes((following, words, 1, 4)) + bytes(4) + (bytes((EXPERIMENT_OPTION, 6)) + bytes(6)) * words
 
 
 def fragment_header(following: int, *, offset: int, more: bool, identification: int = 7) -> bytes:

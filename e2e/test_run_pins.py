@@ -175,7 +175,7 @@ def test_dual_stack_servers_keep_their_connections(scene: Scene) -> None:
     code = compiled(settings.bpf_directory(), settings.cache_directory())
     pod = scene.topology["other"]
     with Apache(pod) as apache, scene.run(get("/a").replace('"server"', '"other"')), scene.maps() as maps:
-        connection = http.client.HTTPConnection(pod.address, timeout=3)
+        connection = http.client.HTTPConnection("pod", timeout=3)
         connection.sock = scene.client.namespace.connect(pod.address, apache.port)
         connection.auto_open = 0
         answers = [ask_over(connection)]

@@ -16,11 +16,11 @@ from e2e.servers import BLOCK, Nginx
 TRIES = 20
 HEAD_BYTES = (0, 5_000, 20_000, 59_000)
 ONE_FRAME = """\
-table ip bpfast-size {
+table inet bpfast-size {
     chain out {
         type filter hook output priority 0
-        tcp dport 80 @th,160,24 0x474554 ip length > 58000 counter
-        tcp dport 80 @th,256,24 0x474554 ip length > 58000 counter
+        tcp dport 80 @th,160,24 0x474554 meta length > 58000 counter
+        tcp dport 80 @th,256,24 0x474554 meta length > 58000 counter
     }
 }
 """
@@ -88,11 +88,11 @@ def test_the_longest_head_may_come_in_one_frame(scene: Scene, web: Nginx, path: 
     try:
         for _ in range(TRIES):
             answers.append(ask_after_upload(scene, web, f"GET /{path}"))
-            seen = client.run("nft", "list", "table", "ip", "bpfast-size").stdout
+            seen = client.run("nft", "list", "table", "inet", "bpfast-size").stdout
             if "packets 1 " in seen:
                 break
     finally:
-        client.run("nft", "delete", "table", "ip", "bpfast-size")
+        client.run("nft", "delete", "table", "inet", "bpfast-size")
 
     assert "packets 1 " in seen
     assert {status} == {answer.split(b" ")[1] for answer in answers}
