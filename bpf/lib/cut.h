@@ -81,10 +81,9 @@ static __always_inline int cut_checksum(struct xdp_md *ctx, struct context *c, u
 	return 0;
 }
 
-/* The length that IPv4's header says; 0 where it is too long for the field (BIG TCP). */
 static __always_inline int set_ipv4_length(struct xdp_md *ctx, u32 l3, u32 bytes)
 {
-	u16 total = swap16(bytes > BIG_TCP_FROM ? 0 : (u16)bytes), check = 0;
+	u16 total = length_field(bytes), check = 0;
 	u8 ip[IPV4_BYTES];
 
 	if (bpf_xdp_load_bytes(ctx, l3, ip, sizeof(ip)))
@@ -96,28 +95,19 @@ static __always_inline int set_ipv4_length(struct xdp_md *ctx, u32 l3, u32 bytes
 	return bpf_xdp_store_bytes(ctx, l3, ip, sizeof(ip)) ? -1 : 0;
 }
 
-/*
- * The payload's length in IPv6's header. Behind hop-by-hop options, which only BIG
- * TCP has, stands the jumbo length; it may say nothing that fits the header's
- * field (RFC 2675 3), so padding takes its place then.
- */
+/* `bytes` behind IPv6's header; options stand there only with BIG TCP (parse_jumbo()). */
 static __always_inline int set_ipv6_length(struct xdp_md *ctx, u32 l3, u32 l4, u32 bytes)
 {
-	u16 payload = swap16(bytes > BIG_TCP_FROM ? 0 : (u16)bytes);
-	u32 jumbo = swap32(bytes), padding = 0;
-	u8 option = OPTION6_PADDING;
+	u16 payload = length_field(bytes);
+	u64 options = jumbo_options(bytes);
 
-	if (l4 != l3 + IPV6_BYTES) {
-		if (bytes > BIG_TCP_FROM)
-			option = OPTION6_JUMBO;
-		else
-			jumbo = padding;
-		bpf_xdp_store_bytes(ctx, l3 + IPV6_BYTES + 2, &option, sizeof(option));
-		bpf_xdp_store_bytes(ctx, l3 + IPV6_BYTES + 4, &jumbo, sizeof(jumbo));
-	}
+	if (l4 != l3 + IPV6_BYTES &&
+	    bpf_xdp_store_bytes(ctx, l3 + IPV6_BYTES, &options, sizeof(options)))
+		return -1;
 	return bpf_xdp_store_bytes(ctx, l3 + 4, &payload, sizeof(payload)) ? -1 : 0;
 }
 
+/* The IP header's length of a packet that ends at `end`. */
 static __always_inline int set_length(struct xdp_md *ctx, const struct context *c, u32 end)
 {
 	u32 l3 = c->packet.l3;

@@ -82,6 +82,25 @@ static __always_inline u32 load32(const u8 *at)
 	return (u32)at[0] << 24 | (u32)at[1] << 16 | (u32)at[2] << 8 | at[3];
 }
 
+/* What a field of 16 bits says of a length, in network order: 0 where it is too long (BIG TCP). */
+static __always_inline u16 length_field(u32 bytes)
+{
+	return swap16(bytes > BIG_TCP_FROM ? 0 : (u16)bytes);
+}
+
+/*
+ * The hop-by-hop options of a segment that came with the jumbo length, in the order
+ * of memory. They may not say what fits the header's own field (RFC 2675 3):
+ * padding takes their place then.
+ */
+static __always_inline u64 jumbo_options(u32 bytes)
+{
+	u64 option = bytes > BIG_TCP_FROM ? OPTION6_JUMBO : OPTION6_PADDING;
+	u64 value = bytes > BIG_TCP_FROM ? swap32(bytes) : 0;
+
+	return PROTO_TCP | option << 16 | OPTION6_JUMBO_BYTES << 24 | value << 32;
+}
+
 static __always_inline int refuse(struct packet *packet, u32 reason)
 {
 	packet->reason = reason;

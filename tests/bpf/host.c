@@ -50,6 +50,18 @@ static void release_faults(void)
 		release_faults();                    \
 	} while (0)
 
+/* ---- packet.h: what a cut segment says of its length -------------------------- */
+
+u32 host_length_field(u32 bytes)
+{
+	return swap16(length_field(bytes));
+}
+
+u32 host_jumbo_options(u32 bytes, u32 word)
+{
+	return swap32((u32)(jumbo_options(bytes) >> 32 * word));
+}
+
 static volatile u8 seen;
 
 /* Read the byte behind `bytes` others: the tests of this net. */

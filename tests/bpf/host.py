@@ -140,6 +140,15 @@ class Guarded:
         return self._start + _READABLE - len(data)
 
 
+_UNSIGNED = (
+    "host_bounded",
+    "host_bounded_size",
+    "host_later_of",
+    "host_length_field",
+    "host_jumbo_options",
+)
+
+
 class Host:
     """The library, and a place for what it reads."""
 
@@ -147,7 +156,7 @@ class Host:
         """Load the library."""
         self._library = ctypes.CDLL(str(library))
         self._guarded = Guarded()
-        for name in ("host_bounded", "host_bounded_size", "host_later_of"):
+        for name in _UNSIGNED:
             getattr(self._library, name).restype = ctypes.c_uint32
 
     def _call(self, name: str, data: bytes, result: ctypes.Structure) -> None:

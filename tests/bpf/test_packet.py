@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """``bpf/lib/packet.h`` on packets that are named for what they are."""
 
+import struct
+
 import hypothesis
 import pytest
 from hypothesis import strategies
@@ -329,6 +331,17 @@ def test_a_segment_too_long_for_its_length_field_is_read(host: Host, name: str) 
 
     assert (Kind.TCP, Reason.NONE, frames.TCP) == (parsed.kind, parsed.reason, parsed.protocol)
     assert (l4, l4 + 20, length) == (parsed.l4, parsed.payload, parsed.length)
+
+
+@pytest.mark.parametrize("length", (20, 65_534, 65_535, 65_536, 70_000, 150_000))
+def test_a_cut_segment_says_its_length_as_linux_would(host: Host, length: int) -> None:
+    """IP's field has it, or 0 beside the jumbo length; options that are left over are padding."""
+    big = length > 65_535
+    options = struct.pack("!2I", *(host.call("jumbo_options", length, word) for word in (0, 1)))
+
+    assert (0 if big else length) == host.call("length_field", length)
+    assert bytes((frames.TCP, 0, 194 if big else 1, 4)) == options[:4]
+    assert (length if big else 0) == int.from_bytes(options[4:], "big")
 
 
 @pytest.mark.parametrize("name", NO_JUMBO)
