@@ -117,6 +117,13 @@ static __always_inline void map_ipv4(struct address *address, const u8 *at)
 	__builtin_memcpy(&words[3], at, 4);
 }
 
+static __always_inline int is_mapped(const struct address *address)
+{
+	const u32 *words = (const u32 *)address->bytes;
+
+	return !words[0] && !words[1] && words[2] == swap32(0x0000ffff);
+}
+
 /*
  * The transport header at `l4`, `bytes` long with its payload.
  */
@@ -232,6 +239,9 @@ static __always_inline int parse_ipv6(const u8 *data, const u8 *end, u32 frame,
 	__builtin_memcpy(&packet->destination, at + 24, 16);
 	bytes = load16(at + 4);
 	if (at[0] >> 4 != 6 || l3 + IPV6_BYTES + bytes > frame)
+		return refuse(packet, REASON_BAD_PACKET);
+	/* Of no host; in the key of a flow it would be one of IPv4. */
+	if (is_mapped(&packet->destination))
 		return refuse(packet, REASON_BAD_PACKET);
 	if (!bytes && (packet->protocol == PROTO_TCP || packet->protocol == PROTO_OPTIONS6))
 		return parse_jumbo(data, end, frame, packet, l3);

@@ -279,6 +279,26 @@ def test_a_jumbo_length_hides_nothing_in_a_small_frame(box: Box, length: int) ->
     assert 2 == sum(box.reasons.values())
 
 
+def test_an_ipv6_packet_is_never_of_an_ipv4_connection(box: Box) -> None:
+    """Addresses that only look like those of IPv4 do not make it the next segment of its connection."""
+    connection = box.connected()
+    before = connection.flow
+    ends = {"source": f"::ffff:{CLIENT}", "destination": f"::ffff:{SERVER}"}
+    segment = Segment(
+        source_port=connection.peer_port,
+        destination_port=80,
+        sequence=connection.client,
+        acknowledgement=connection.server,
+        flags=ACK,
+        payload=get(),
+    )
+    frame = to_pod6(segment.encode(*ends.values()), **ends)
+    assert XDP_DROP == box.receive(frame).action
+    assert {"bad_packet": 1} == box.reasons
+    assert before == connection.flow
+    assert connection.send(get()).passed
+
+
 @pytest.mark.parametrize("kind", (133, 134, 135, 136))
 def test_neighbour_discovery_passes(box: Box, kind: int) -> None:
     """Without neighbour discovery there is no IPv6 at all: it passes under default deny."""
