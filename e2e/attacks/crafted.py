@@ -125,7 +125,8 @@ def hole(client: RawClient, request: bytes) -> None:
     """Send the end first and the beginning last."""
     for start in range(len(request) - 1, -1, -7):
         put(client, max(start - 6, 0), request[max(start - 6, 0) : start + 1])
-    for start in range(0, len(request), 7):
+    # The piece that came last is the first one that passes: what follows begins behind it.
+    for start in range((len(request) - 1) % 7 + 1, len(request), 7):
         put(client, start, request[start : start + 7])
 
 
