@@ -307,6 +307,7 @@ def abi_constant(name: str) -> int:
     return {"SERVER_FIN_NS": 120_000_000_000, "ANSWERED_NS": 60_000_000_000}[name]
 
 
+@both_families
 def test_the_guard_drops_what_has_no_mark(box: Box) -> None:
     """An IP packet that has not been through the chain is dropped behind it, and counted."""
     frame = box.connected().client_frame()
