@@ -7,6 +7,7 @@
  * loader fills in (lib/abi.h: enum map_number, ENDPOINT_IMMEDIATE).
  */
 #include "lib/cut.h"
+#include "lib/log.h"
 #include "lib/options.h"
 
 #define TC_SHOT 2
@@ -15,8 +16,10 @@
 #include "stages/entry.c"
 #include "stages/flow.c"
 #include "stages/prove.c"
+#include "stages/recall.c"
 #include "stages/header.c"
 #include "stages/http.c"
+#include "stages/chunk.c"
 #include "stages/verdict.c"
 #include "stages/guard.c"
 #include "lib/watch_tcx.h"
@@ -42,6 +45,11 @@ int bpfast_prove(struct xdp_md *ctx)
 	return stage_prove(ctx);
 }
 
+int bpfast_recall(struct xdp_md *ctx)
+{
+	return stage_recall(ctx);
+}
+
 int bpfast_header(struct xdp_md *ctx)
 {
 	return stage_header(ctx);
@@ -50,6 +58,11 @@ int bpfast_header(struct xdp_md *ctx)
 int bpfast_http(struct xdp_md *ctx)
 {
 	return stage_http(ctx);
+}
+
+int bpfast_chunk(struct xdp_md *ctx)
+{
+	return stage_chunk(ctx);
 }
 
 int bpfast_verdict(struct xdp_md *ctx)

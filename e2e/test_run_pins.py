@@ -22,9 +22,9 @@ from e2e.scene import Scene, open_connections
 from e2e.servers import BLOCK, Apache, Nginx
 from e2e.topology import Pod
 
-DOWNLOAD_BYTES = 60 * BLOCK
-# Slow enough to last for a takeover, which takes about a second where nobody else works.
-DOWNLOAD_RATE = "15M"
+DOWNLOAD_BYTES = 150 * BLOCK
+# Slow enough to last for a takeover, which takes about a second.
+DOWNLOAD_RATE = "30M"
 
 
 def statuses(pod: Pod, web: Nginx, *paths: str) -> list[int]:

@@ -94,7 +94,13 @@ CASES: tuple[tuple[str, bytes, str, list[Json]], ...] = (
     ("body and more", POST + b"1234567890" + OPEN, "allow", [ALLOWED_POST, ALLOWED_OPEN]),
     ("body like a request", POST + b"GET /denied" + OPEN, "deny", [ALLOWED_POST]),
     ("nothing after a denial", OPEN + DENIED + OPEN, "deny", [ALLOWED_OPEN, DENIED_GET]),
-    ("chunked", CHUNKED, "deny", [one_request("deny", "POST", "/post", rule=None, reason="chunked_body")]),
+    ("chunked", CHUNKED, "allow", [ALLOWED_POST]),
+    (
+        "chunked with a trailer",
+        CHUNKED[:-2] + b"X: y\r\n\r\n",
+        "deny",
+        [ALLOWED_POST, one_request("deny", "POST", "/post", rule=None, reason="chunk_trailer")],
+    ),
     ("closing", CLOSING, "allow", [ALLOWED_OPEN]),
     ("no method", b"G\x00T / HTTP/1.1\r\n", "deny", []),
 )

@@ -34,6 +34,7 @@ class Expected:
     close: bool | None = None
     expect: bool | None = None
     head_method: bool | None = None
+    chunked: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

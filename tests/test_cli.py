@@ -139,4 +139,4 @@ def test_reasons_are_listed_one_a_line(capsys: pytest.CaptureFixture[str]) -> No
     assert names == bpfast(capsys, "doctor --reasons")[1].splitlines()
     lines = bpfast(capsys, "doctor --reasons --json")[1].splitlines()
     assert names == [json.loads(line)["reason"] for line in lines]
-    assert {"rule", "no_rule", "chunked_body", "bad_path", "repeated_header"} <= set(names)
+    assert {"rule", "no_rule", "bad_chunk", "bad_path", "repeated_header"} <= set(names)

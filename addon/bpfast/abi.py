@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from enum import IntEnum, IntFlag
 from ipaddress import IPv4Address, IPv6Address
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 
 MAX_ENDPOINTS = 256
 MAX_FLOWS = 65536
@@ -29,6 +29,8 @@ MAX_CONTENT_LENGTH = 2**53
 INLINE_COPY = 1024
 LARGE_COPY = 65536
 COPY_SLACK = 8
+LOG_INLINE = 8
+CHUNK_DIGITS_MOST = 15
 LARGE_SLOTS = 256
 PIECE = 2048
 EVENT_BYTES = 512
@@ -83,6 +85,7 @@ class ActionOp(IntFlag):
     HEAD_METHOD = 32
     CLOSE = 64
     EXPECT = 128
+    CHUNKED = 256
 
 
 class SeenBit(IntEnum):
@@ -117,7 +120,7 @@ class Reason(IntEnum):
     REPEATED_HEADER = 16
     BAD_CONTENT_LENGTH = 17
     BAD_TRANSFER_ENCODING = 18
-    CHUNKED_BODY = 19
+    BAD_CHUNK = 19
     BAD_EXPECT = 20
     UPGRADE = 21
     HEAD_TOO_LARGE = 22
@@ -152,7 +155,8 @@ class Reason(IntEnum):
     NO_MARK = 51
     MISSED_TAIL_CALL = 52
     INTERNAL = 53
-    MAX = 54
+    CHUNK_TRAILER = 54
+    MAX = 55
 
 
 class Verdict(IntEnum):
@@ -190,7 +194,9 @@ class Slot(IntEnum):
     HTTP = 3
     VERDICT = 4
     NEXT = 5
-    MAX = 6
+    CHUNK = 6
+    RECALL = 7
+    MAX = 8
 
 
 class MapNumber(IntEnum):
@@ -277,6 +283,7 @@ class Phase(IntEnum):
     HEAD = 1
     BODY = 2
     CLOSED = 3
+    FRAMING = 4
 
 
 IDENTITY_WORLD = 0
@@ -287,7 +294,7 @@ PORT_KEY_BITS = 88
 FLOW_PHASE_OFFSET = 199
 RULE_NONE = 0xFFFFFFFF
 ADDRESS_BYTES = 16
-CONTEXT_BYTES = 2392
+CONTEXT_BYTES = 2400
 EVENTS_A_SECOND = 2000
 RESETS_A_SECOND = 1000
 ANSWER_BYTES = 128
@@ -304,7 +311,7 @@ SIZES: Mapping[str, int] = {
     "ended": 24,
     "reply_key": 28,
     "head": 48,
-    "flow": 1232,
+    "flow": 1512,
     "event": 576,
     "sweep": 48,
     "rate": 16,

@@ -10,7 +10,7 @@
 #ifndef BPFAST_LIB_ABI_H
 #define BPFAST_LIB_ABI_H
 
-#define ABI_VERSION 2 /* of everything pinned; another version starts afresh */
+#define ABI_VERSION 3 /* of everything pinned; another version starts afresh */
 
 /* ---- limits --------------------------------------------------------------- */
 
@@ -30,9 +30,11 @@
 #define INLINE_COPY 1024                       /* head bytes kept in the flow itself */
 #define LARGE_COPY 65536                       /* bytes in one slot of the shared pool */
 #define COPY_SLACK 8                           /* behind each: copies are written in words */
-#define LARGE_SLOTS 256                        /* slots in the pool: 16 MiB */
-#define PIECE 2048                             /* bytes that one run of a stage looks at */
-#define EVENT_BYTES 512                        /* head bytes that an event carries */
+#define LOG_INLINE 8         /* records of chunk framing kept in the flow itself */
+#define CHUNK_DIGITS_MOST 15 /* of a chunk's size; Envoy: 16 */
+#define LARGE_SLOTS 256      /* slots in the pool: 16 MiB */
+#define PIECE 2048           /* bytes that one run of a stage looks at */
+#define EVENT_BYTES 512      /* head bytes that an event carries */
 #define EVENT_RING_BYTES 1048576
 
 /* ---- table image: words of a compiled rule set ------------------------------ */
@@ -84,6 +86,7 @@ enum action_op {
 	OP_HEAD_METHOD = 32, /* the method is HEAD: an answer has no body */
 	OP_CLOSE = 64,       /* Connection: close */
 	OP_EXPECT = 128,     /* Expect: 100-continue */
+	OP_CHUNKED = 256,    /* Transfer-Encoding: chunked */
 };
 
 /*
@@ -132,7 +135,7 @@ enum reason {
 	REASON_REPEATED_HEADER,
 	REASON_BAD_CONTENT_LENGTH,
 	REASON_BAD_TRANSFER_ENCODING,
-	REASON_CHUNKED_BODY, /* not supported yet */
+	REASON_BAD_CHUNK, /* the framing of a chunked body */
 	REASON_BAD_EXPECT,
 	REASON_UPGRADE,
 	REASON_HEAD_TOO_LARGE,
@@ -170,6 +173,8 @@ enum reason {
 	/* ourselves */
 	REASON_MISSED_TAIL_CALL,
 	REASON_INTERNAL, /* a map that must exist does not */
+	/* added */
+	REASON_CHUNK_TRAILER, /* header lines behind the last chunk */
 	REASON_MAX,
 };
 
@@ -206,6 +211,8 @@ enum slot {
 	SLOT_HTTP,
 	SLOT_VERDICT,
 	SLOT_NEXT, /* a foreign XDP program, or empty */
+	SLOT_CHUNK,
+	SLOT_RECALL,
 	SLOT_MAX,
 };
 
@@ -364,13 +371,15 @@ enum phase {
 	PHASE_IDLE = 0, /* between requests */
 	PHASE_HEAD = 1,
 	PHASE_BODY = 2,
-	PHASE_CLOSED = 3, /* after a request with Connection: close */
+	PHASE_CLOSED = 3,  /* after a request with Connection: close */
+	PHASE_FRAMING = 4, /* between the chunks of a body; their data is PHASE_BODY */
 };
 
 enum head_flag {
 	HEAD_IS_HEAD = 1, /* the method is HEAD */
 	HEAD_CLOSE = 2,
 	HEAD_EXPECT = 4,
+	HEAD_CHUNKED = 8,
 };
 
 struct head {
@@ -432,6 +441,11 @@ struct flow {
 	unsigned long long stage_time; /* when stage left FLOW_OPEN */
 	struct head head;
 	unsigned char copy[1032]; /* INLINE_COPY + COPY_SLACK */
+	unsigned int log_first;   /* oldest record of chunk framing */
+	unsigned int log_next;
+	unsigned int log_end;   /* number behind the last byte in it */
+	unsigned int log_slot;  /* slot of the pool + 1; 0: none */
+	unsigned char log[264]; /* LOG_INLINE records and COPY_SLACK */
 };
 
 #define FLOW_PHASE_OFFSET 199 /* of head.phase, for who reads a flow from outside */

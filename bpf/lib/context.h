@@ -9,6 +9,7 @@
 #ifndef BPFAST_LIB_CONTEXT_H
 #define BPFAST_LIB_CONTEXT_H
 
+#include "chunk.h"
 #include "packet.h"
 #include "walk.h"
 
@@ -47,11 +48,13 @@ struct context {
 	u32 position;         /* FLOW, PROVE, HTTP: next payload byte to inspect */
 	u32 prove_to;         /* FLOW -> PROVE: payload offset that ends the proof */
 	u32 acked, sent;      /* FLOW: the server's numbers when the packet came */
+	u32 log_at;           /* RECALL: next record of framing to compare */
 	/* What HTTP changes; written to the flow only when the packet passes. */
 	struct head head;
 	u32 copy_base, copy_end;
 	u32 kept_end;              /* HTTP -> events: number behind the last byte kept */
 	u32 copy_rest;             /* body bytes to copy before the next head */
+	u32 log_next, log_end;     /* CHUNK, as copy_base */
 	struct walk_note note;     /* HTTP: what the walk leaves behind */
 	u32 option;                /* VERDICT, HEADER: cursor over TCP options */
 	u32 option_blank, blanked; /* HEADER: Multipath TCP taken off a SYN */

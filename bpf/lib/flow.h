@@ -102,10 +102,22 @@ static __always_inline void copy_free(struct flow *flow)
 	bpf_map_push_elem(MAP(MAP_COPIES_FREE), &slot, 0);
 }
 
+/* Give the log's slot of the pool back. Under the claim. */
+static __always_inline void log_free(struct flow *flow)
+{
+	u32 slot = flow->log_slot - 1;
+
+	if (!flow->log_slot)
+		return;
+	flow->log_slot = 0;
+	bpf_map_push_elem(MAP(MAP_COPIES_FREE), &slot, 0);
+}
+
 /* Forget a flow. Under the claim, which ends with it. */
 static __always_inline void flow_delete(struct flow *flow, const struct flow_key *key)
 {
 	copy_free(flow);
+	log_free(flow);
 	bpf_map_delete_elem(MAP(MAP_FLOWS), (void *)key);
 	count(COUNT_FLOWS_ENDED);
 }
@@ -130,6 +142,8 @@ static __always_inline void flow_commit(struct flow *flow, const struct context 
 	flow->head = c->head;
 	flow->copy_base = c->copy_base;
 	flow->copy_end = c->copy_end;
+	flow->log_next = c->log_next;
+	flow->log_end = c->log_end;
 	if (c->head.phase == PHASE_IDLE || c->head.phase == PHASE_CLOSED)
 		flow->sent_before = c->sent;
 	if (c->copy_end - c->copy_base <= INLINE_COPY)

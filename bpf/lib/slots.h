@@ -7,9 +7,9 @@
  *               +-> FLOW --no flow, other generation--> HEADER --> NEXT
  *               |    | ^                                  |
  *               |    | +------------- born ---------------+
- *               |    +--old bytes--> PROVE (calls itself)
+ *               |    +--old bytes--> PROVE, RECALL (call themselves)
  *               |    |                 |
- *               |    +--new bytes--> HTTP (calls itself) --------> NEXT
+ *               |    +--new bytes--> HTTP, CHUNK (call themselves and each other) --> NEXT
  *               |    |                 |
  *               |    +-----------------+--> VERDICT --> 403, reset, drop
  *               |

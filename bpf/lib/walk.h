@@ -21,6 +21,8 @@
 #define TABLE_BYTE_MASK (TABLE_WORDS * 4 - 1)
 _Static_assert((TABLE_WORDS & TABLE_MASK) == 0, "TABLE_WORDS must be a power of two");
 
+#define WALK_FLAGS (HEAD_IS_HEAD | HEAD_CLOSE | HEAD_EXPECT | HEAD_CHUNKED)
+
 /* How an action ends the walk; a reason (below WALK_HEAD_END) is a denial. */
 #define WALK_ON 0
 #define WALK_HEAD_END 0x10000
@@ -30,12 +32,13 @@ static __always_inline u32 repeated_reason(u64 twice)
 {
 	if (twice & (1ULL << SEEN_HOST))
 		return REASON_BAD_HOST;
+	/* This first: a coding counts as a length, too, so that both are one too many. */
+	if (twice & (1ULL << SEEN_TRANSFER_ENCODING))
+		return REASON_BAD_TRANSFER_ENCODING;
 	if (twice & (1ULL << SEEN_CONTENT_LENGTH))
 		return REASON_BAD_CONTENT_LENGTH;
 	if (twice & (1ULL << SEEN_EXPECT))
 		return REASON_BAD_EXPECT;
-	if (twice & (1ULL << SEEN_TRANSFER_ENCODING))
-		return REASON_BAD_TRANSFER_ENCODING;
 	return REASON_REPEATED_HEADER;
 }
 
@@ -65,7 +68,7 @@ static __always_inline u64 walk_action(struct head *head, const struct action *a
 
 	head->length = length;
 	head->lines = lines;
-	head->flags |= (ops / OP_HEAD_METHOD) & (HEAD_IS_HEAD | HEAD_CLOSE | HEAD_EXPECT);
+	head->flags |= (ops / OP_HEAD_METHOD) & WALK_FLAGS;
 	head->candidates |= action->candidates;
 	head->seen |= seen;
 	head->set |= action->set;
@@ -74,6 +77,7 @@ static __always_inline u64 walk_action(struct head *head, const struct action *a
 }
 _Static_assert(OP_CLOSE == OP_HEAD_METHOD * HEAD_CLOSE, "flags are the ops, shifted");
 _Static_assert(OP_EXPECT == OP_HEAD_METHOD * HEAD_EXPECT, "flags are the ops, shifted");
+_Static_assert(OP_CHUNKED == OP_HEAD_METHOD * HEAD_CHUNKED, "flags are the ops, shifted");
 
 /* Why this action stopped the walk; `seen` is from before it. */
 static __always_inline u32 walk_why(const struct head *head, const struct action *action, u64 seen)
@@ -162,8 +166,8 @@ static __always_inline u64 walk_obstacles(const struct head *head, const u32 *wo
 	u64 at = base + head->candidates;
 	u64 need = words[(at + 2) & TABLE_MASK] | (u64)words[(at + 3) & TABLE_MASK] << 32;
 
-	return head->length | (head->flags & HEAD_CLOSE) | (~head->seen & (1ULL << SEEN_HOST)) |
-	       (need & ~head->set);
+	return head->length | (head->flags & (HEAD_CLOSE | HEAD_CHUNKED)) |
+	       (~head->seen & (1ULL << SEEN_HOST)) | (need & ~head->set);
 }
 
 /* All ones when `value` is zero, else zero. */

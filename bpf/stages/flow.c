@@ -68,6 +68,7 @@ static __always_inline int take_payload(struct xdp_md *ctx, struct context *c, s
 	if (c->position > packet->length)
 		c->position = packet->length;
 	c->prove_to = c->position;
+	c->log_at = flow->log_first;
 	if (c->position) {
 		u32 from = later_of(packet->seq, flow->copy_base);
 
@@ -77,6 +78,10 @@ static __always_inline int take_payload(struct xdp_md *ctx, struct context *c, s
 			return missed(c);
 		}
 		c->position = c->prove_to;
+		if (has_log(c, flow)) {
+			jump(ctx, SLOT_RECALL);
+			return missed(c);
+		}
 	}
 	jump(ctx, SLOT_HTTP);
 	return missed(c);
@@ -99,7 +104,7 @@ static __always_inline u32 read_server(struct context *c, struct flow *flow)
 	flow->head.length -= ahead;
 	flow->expected = c->acked;
 	if (!flow->head.length)
-		flow->head.phase = flow->head.flags & HEAD_CLOSE ? PHASE_CLOSED : PHASE_IDLE;
+		after_data(&flow->head);
 	return 0;
 }
 
@@ -133,6 +138,7 @@ static __always_inline int take_ack(struct xdp_md *ctx, struct context *c, struc
 		return judge(ctx, c, OUTCOME_BARE_ACK, REASON_OLD_SEGMENT);
 	if (after(c->packet.seq, flow->expected + flow->client_fin))
 		return judge(ctx, c, OUTCOME_BARE_ACK, REASON_FUTURE_SEGMENT);
+	log_forget(flow, c->acked); /* an idle connection needs no slot of the pool */
 	if (flow_is_over(flow)) {
 		flow_end(flow, &c->key, flow->expected + 1, c->sent, 0);
 		c->holds_claim = 0;

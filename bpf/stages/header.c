@@ -108,6 +108,10 @@ static __always_inline void fill_fresh(struct flow *flow, const struct context *
 	flow->copy_base = embryo->client;
 	flow->copy_end = embryo->client;
 	flow->large = 0;
+	flow->log_first = 0;
+	flow->log_next = 0;
+	flow->log_end = embryo->client;
+	flow->log_slot = 0;
 	flow->stage_time = 0;
 	head_begin(&flow->head, 0, embryo->client);
 	flow->head.phase = PHASE_IDLE;

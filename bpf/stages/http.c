@@ -5,7 +5,7 @@
  *   IDLE --first byte--> HEAD --allowed--> BODY --last byte--> IDLE or CLOSED
  *                         | ^                ^
  *                         | +-- next PIECE   +-- bytes skipped, not read
- *                         +-- denied --> VERDICT
+ *                         +-- denied --> VERDICT     a chunked one: CHUNK
  *
  * Each run takes one PIECE, or less where a head wants more than the walk can
  * do, and then calls itself, HTTP_RUNS times at most. All that a segment changes is kept in the context and written to
@@ -24,6 +24,13 @@
 _Static_assert(HTTP_RUNS + 3 <= TAIL_CALLS, "more calls than the kernel allows");
 _Static_assert(INLINE_COPY + HTTP_RUNS * PIECE >= MAX_HEAD_BYTES, "the longest head must fit");
 
+/* Inside a chunked body? */
+static __always_inline int in_chunks(const struct head *head)
+{
+	return head->phase == PHASE_FRAMING ||
+	       (head->phase == PHASE_BODY && head->flags & HEAD_CHUNKED);
+}
+
 static __always_inline int repeat(struct xdp_md *ctx, struct context *c)
 {
 	c->runs++;
@@ -31,11 +38,12 @@ static __always_inline int repeat(struct xdp_md *ctx, struct context *c)
 	 * Many requests in one segment: pass those that are whole, and cut off the
 	 * rest; TCP sends it again.
 	 */
-	if (c->runs >= HTTP_RUNS - RUNS_FOR_A_HEAD && c->head.phase == PHASE_IDLE)
+	if (c->runs >= HTTP_RUNS - RUNS_FOR_A_HEAD &&
+	    (c->head.phase == PHASE_IDLE || in_chunks(&c->head)))
 		return judge(ctx, c, OUTCOME_CUT, REASON_TOO_MANY_REQUESTS);
 	if (c->runs >= HTTP_RUNS)
 		return drop(c, REASON_TOO_MANY_REQUESTS);
-	jump(ctx, SLOT_HTTP);
+	jump(ctx, in_chunks(&c->head) ? SLOT_CHUNK : SLOT_HTTP);
 	return missed(c);
 }
 
@@ -60,12 +68,6 @@ static __always_inline int commit(struct xdp_md *ctx, struct context *c, struct 
 static __always_inline int deny(struct xdp_md *ctx, struct context *c, u32 reason)
 {
 	return judge(ctx, c, OUTCOME_DENY, reason);
-}
-
-/* Behind a head that is allowed, or behind a body: what comes next? */
-static __always_inline void after_body(struct context *c)
-{
-	c->head.phase = c->head.flags & HEAD_CLOSE ? PHASE_CLOSED : PHASE_IDLE;
 }
 
 /* Load `bytes` payload bytes at the cursor into the piece; 0 or -1. */
@@ -138,7 +140,7 @@ static __always_inline int keep_body(struct xdp_md *ctx, struct context *c, stru
 	c->position += bytes;
 	c->head.length -= bytes;
 	if (!c->head.length)
-		after_body(c);
+		after_data(&c->head);
 	return repeat(ctx, c);
 }
 
@@ -150,15 +152,23 @@ static __always_inline int body(struct xdp_md *ctx, struct context *c, struct fl
 		c->head.length -= left;
 		c->position += left;
 		if (!c->head.length)
-			after_body(c);
+			after_data(&c->head);
 		return commit(ctx, c, flow);
 	}
 	if (before(c->acked, c->copy_end))
 		return keep_body(ctx, c, flow);
 	c->position += c->head.length;
 	c->head.length = 0;
-	after_body(c);
+	after_data(&c->head);
 	return repeat(ctx, c);
+}
+
+/* What has no place in a copy: pass what stands before it, TCP sends the rest again. */
+static __always_inline int cut_or_drop(struct xdp_md *ctx, struct context *c, u32 reason)
+{
+	if (c->position > c->prove_to)
+		return judge(ctx, c, OUTCOME_CUT, reason);
+	return drop(c, reason);
 }
 
 /* The first byte of a request: choose the table and where its copy begins. */
@@ -200,7 +210,8 @@ static __always_inline int must_wait(const struct context *c, const struct flow 
 	int unanswered = c->head.requests &&
 			 (after(c->head.start, c->packet.seq) || c->sent == flow->sent_before);
 
-	return unanswered && c->position + c->head.length > c->packet.length;
+	return unanswered &&
+	       (c->head.flags & HEAD_CHUNKED || c->position + c->head.length > c->packet.length);
 }
 
 /* Pass what stands before the head; the head comes again, as through Envoy: one by one. */
@@ -227,10 +238,14 @@ static __always_inline int decide(struct xdp_md *ctx, struct context *c, struct 
 	c->head.requests++;
 	count(COUNT_REQUESTS_ALLOWED);
 	report(c, flow, VERDICT_ALLOW, REASON_RULE);
-	c->head.phase = PHASE_BODY;
-	pass_kept_body(c);
-	if (!c->head.length)
-		after_body(c);
+	if (c->head.flags & HEAD_CHUNKED) {
+		chunk_framing(&c->head, CHUNK_BEGIN);
+	} else {
+		c->head.phase = PHASE_BODY;
+		pass_kept_body(c);
+		if (!c->head.length)
+			after_data(&c->head);
+	}
 	if (c->position < c->packet.length)
 		return repeat(ctx, c);
 	return commit(ctx, c, flow);
@@ -273,7 +288,7 @@ static __always_inline int head(struct xdp_md *ctx, struct context *c, struct fl
 	if (c->head.phase == PHASE_IDLE) {
 		result = begin(c, rules);
 		if (result)
-			return drop(c, result);
+			return cut_or_drop(ctx, c, result);
 	}
 	if (c->head.serial != rules->serial)
 		return deny(ctx, c, REASON_STALE_TABLE);
@@ -339,11 +354,16 @@ static __always_inline int stage_http(struct xdp_md *ctx)
 		c->copy_end = flow->copy_end;
 		c->kept_end = flow->copy_end;
 		c->changed = 0;
+		log_forget(flow, c->acked);
+		c->log_next = flow->log_next;
+		c->log_end = flow->log_end;
 		forget_acknowledged(c);
 	}
 	if (c->position >= c->packet.length)
 		return commit(ctx, c, flow);
 	c->changed = 1;
+	if (in_chunks(&c->head))
+		return repeat(ctx, c);
 	if (c->head.phase == PHASE_BODY)
 		return body(ctx, c, flow);
 	if (c->head.phase == PHASE_CLOSED) {

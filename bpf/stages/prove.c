@@ -74,8 +74,12 @@ static __always_inline int stage_prove(struct xdp_md *ctx)
 		jump(ctx, SLOT_PROVE);
 		return missed(c);
 	}
-	count(COUNT_PROVED);
 	c->position = c->prove_to;
+	if (has_log(c, flow)) {
+		jump(ctx, SLOT_RECALL);
+		return missed(c);
+	}
+	count(COUNT_PROVED);
 	jump(ctx, SLOT_HTTP);
 	return missed(c);
 }

@@ -51,9 +51,13 @@ static __always_inline int TWIN(is_early)(FRAME *frame, const struct flow *flow,
 					  const struct packet *packet)
 {
 	s64 left = (s64)distance(flow->expected, watched(flow->acked)) + (s64)flow->head.length;
+	u32 phase = flow->head.phase;
 
-	return flow->head.phase == PHASE_BODY && packet->length && left > 0 &&
-	       !TWIN(is_interim)(frame, packet);
+	/* Framing never passes ahead of us: behind a chunk there is always more. */
+	if (phase != PHASE_FRAMING &&
+	    (phase != PHASE_BODY || (left <= 0 && !(flow->head.flags & HEAD_CHUNKED))))
+		return 0;
+	return packet->length && !TWIN(is_interim)(frame, packet);
 }
 
 static __always_inline void TWIN(saw_segment)(FRAME *frame, struct flow *flow,

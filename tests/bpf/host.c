@@ -123,8 +123,8 @@ struct walked {
 	u32 reason; /* 0: allowed */
 	u32 rule;
 	u32 taken;
-	u32 head_method, close, expect; /* 1 or 0 */
-	u32 state;
+	u32 head_method, close, expect, chunked; /* 1 or 0 */
+	u32 state, reserved;
 	u64 length;
 };
 
@@ -193,8 +193,50 @@ int host_feed(const u8 *data, u32 bytes, struct walked *walked)
 	walked->head_method = !!(head.flags & HEAD_IS_HEAD);
 	walked->close = !!(head.flags & HEAD_CLOSE);
 	walked->expect = !!(head.flags & HEAD_EXPECT);
+	walked->chunked = !!(head.flags & HEAD_CHUNKED);
 	walked->state = head.state;
 	walked->length = head.length;
+	return number;
+}
+
+/* ---- chunk.h ---------------------------------------------------------------- */
+
+void host_begin_chunks(void)
+{
+	chunk_framing(&head, CHUNK_BEGIN);
+}
+
+/* As stages/chunk.c without its log: on over `data`, up to the end of the body. */
+static void feed_chunks(const u8 *data, u32 bytes, struct walked *walked)
+{
+	u32 result = CHUNK_ON;
+
+	while (walked->taken < bytes && (result == CHUNK_ON || result == CHUNK_DATA)) {
+		if (head.phase == PHASE_BODY) {
+			u32 left = bytes - walked->taken;
+			u32 skipped = head.length < left ? head.length : left;
+
+			walked->taken += skipped;
+			head.length -= skipped;
+			if (!head.length)
+				after_data(&head);
+			continue;
+		}
+		result = chunk_byte(&head, data[walked->taken++]);
+		if (result == CHUNK_DATA)
+			head.phase = PHASE_BODY;
+	}
+	walked->ended = result == CHUNK_OVER;
+	if (result != CHUNK_DATA && result != CHUNK_OVER)
+		walked->reason = result;
+}
+
+int host_feed_chunks(const u8 *data, u32 bytes, struct walked *walked)
+{
+	int number;
+
+	memset(walked, 0, sizeof(*walked));
+	CAUGHT(number, feed_chunks(data, bytes, walked));
 	return number;
 }
 

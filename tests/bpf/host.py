@@ -59,7 +59,10 @@ class _Walked(ctypes.Structure):
     _fields_ = (
         *(
             (name, ctypes.c_uint32)
-            for name in ("ended", "reason", "rule", "taken", "head_method", "close", "expect", "state")
+            for name in (
+                *("ended", "reason", "rule", "taken", "head_method", "close", "expect", "chunked"),
+                *("state", "reserved"),
+            )
         ),
         ("length", ctypes.c_uint64),
     )
@@ -119,6 +122,7 @@ def _head(raw: _Walked) -> Head:
         close=bool(raw.close),
         expect=bool(raw.expect),
         head_method=bool(raw.head_method),
+        chunked=bool(raw.chunked),
     )
 
 
@@ -187,6 +191,16 @@ class Host:
         raw = _Walked()
         self._call("host_feed", data, raw)
         return Walked(raw.taken, raw.state, _head(raw) if raw.ended else None)
+
+    def begin_chunks(self) -> None:
+        """Stand before the first byte of the chunked body of the head that was walked."""
+        self._library.host_begin_chunks()
+
+    def feed_chunks(self, data: bytes) -> tuple[int, bool, Reason]:
+        """Walk on over ``data``; return how many bytes, whether the body is over, and its fault."""
+        raw = _Walked()
+        self._call("host_feed_chunks", data, raw)
+        return raw.taken, bool(raw.ended), Reason(raw.reason)
 
     def read_behind(self, data: bytes, distance: int) -> None:
         """Read one byte ``distance`` behind the first of ``data``."""

@@ -34,7 +34,7 @@ def image_of(rules: RuleSet) -> TableImage:
 def heads(host: Host, pieces: Iterable[bytes]) -> Iterator[Head | None]:
     """Yield the outcome of every head as ``bpfast.tables.walk.walk`` does, from a stream in pieces."""
     left = 0
-    inside = False
+    inside = chunked = closing = False
     host.begin()
     for each in pieces:
         piece = each
@@ -43,13 +43,30 @@ def heads(host: Host, pieces: Iterable[bytes]) -> Iterator[Head | None]:
             left, piece = left - skipped, piece[skipped:]
             if not piece:
                 break
+            if chunked:
+                taken, over, fault = host.feed_chunks(piece)
+                piece = piece[taken:]
+                if fault:
+                    yield Head(Verdict.DENY, fault)
+                    return
+                if over:
+                    chunked = inside = False
+                    if closing:
+                        return
+                    host.begin()
+                continue
             walked = host.feed(piece)
             piece = piece[walked.taken :]
             inside = walked.head is None
             if walked.head is None:
                 continue
             yield walked.head
-            if walked.head.verdict == Verdict.DENY or walked.head.close:
+            chunked, closing = walked.head.chunked, walked.head.close
+            if chunked:
+                inside = True
+                host.begin_chunks()
+                continue
+            if walked.head.verdict == Verdict.DENY or closing:
                 return
             left = walked.head.content_length
             host.begin()
@@ -61,7 +78,7 @@ def told(head: Head | None, image: TableImage, like: Expected) -> Expected:
     """Return an outcome in the words of a case, fields that the case leaves open left out."""
     if head is None:
         return Expected("incomplete", None, Reason.NONE)
-    fields = ("content_length", "close", "expect", "head_method")
+    fields = ("content_length", "close", "expect", "head_method", "chunked")
     rule = None if head.rule is None else image.rules[head.rule]
     return Expected(
         head.verdict.name.lower(),

@@ -174,7 +174,7 @@ FAULTS = {
     "http2_preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "bad_line_end": b"GET /public HTTP/1.1\nHost: a\r\n\r\n",
     "missing_host": b"GET /public HTTP/1.1\r\n\r\n",
-    "chunked_body": get("/upload", "Transfer-Encoding: chunked", method="POST"),
+    "bad_transfer_encoding": get("/upload", "Transfer-Encoding: gzip, chunked", method="POST"),
     "upgrade": get("/public", "Upgrade: h2c"),
     "no_rule": DENIED,
 }

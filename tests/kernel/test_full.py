@@ -11,7 +11,7 @@ from bpfast.abi import MapNumber
 from bpfast.kernel import maps
 from bpfast.kernel.compiler import compiled
 from bpfast.kernel.trial import Trial
-from tests.kernel.packets import Box, get
+from tests.kernel.packets import Box, checksums_right, get, response
 
 FLOWS = 2
 
@@ -48,3 +48,24 @@ def test_a_large_head_too_many_is_reset(small: Box) -> None:
     assert second.send(unfinished).resets_server
     assert 1 == small.reasons["copy_full"]
     assert first.send(b"\r\n").passed
+
+
+def test_chunks_without_a_slot_wait_for_the_server(small: Box) -> None:
+    """When no slot is free, chunks beyond the flow's own records are cut off and come again; none is lost."""
+    first, second = small.connected(), small.connected()
+    assert first.send(get("/ab", f"Cookie: {'c' * 1500}")[:-2]).passed
+    stream = get("/upload", "Transfer-Encoding: chunked", method="POST") + b"1\r\na\r\n" * 100 + b"0\r\n\r\n"
+    sent = packets = 0
+    while sent < len(stream):
+        outcome = second.at(sent, stream[sent:])
+        assert outcome.payload
+        assert stream[sent:].startswith(outcome.payload)
+        assert checksums_right(outcome.frame)
+        sent += len(outcome.payload)
+        second.client = second.first + sent
+        second.serve()
+        packets += 1
+
+    assert 101 // abi.LOG_INLINE + 1 == packets
+    second.serve(response())
+    assert second.send(get("/ab")).passed

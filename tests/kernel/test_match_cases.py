@@ -51,7 +51,7 @@ def outcomes(case: MatchCase, connection: Connection, pieces: Iterator[bytes]) -
                 return found
     flow = connection.flow
     assert flow is not None
-    if flow["phase"] in (Phase.HEAD, Phase.BODY):
+    if flow["phase"] in (Phase.HEAD, Phase.BODY, Phase.FRAMING):
         found.append(Expected("incomplete", None, Reason.NONE))
     return found
 

@@ -17,6 +17,7 @@ import pytest
 from bpfast.abi import MapNumber, PortVerdict, Slot
 from bpfast.kernel import syscall
 from bpfast.kernel.prefixes import PortPrefix
+from bpfast.kernel.program import STAGES
 from bpfast.kernel.state import PortEntry
 from bpfast.kernel.trial import TC_SHOT, TCX_CONTINUE, XDP_DROP, XDP_TX
 from bpfast.policy.rules import HttpRule, RuleSet
@@ -41,6 +42,7 @@ from tests.kernel.packets import (
 )
 
 DENIED = get("/secret")
+CHUNKED = get("/upload", "Transfer-Encoding: chunked", method="POST") + b"1\r\na\r\n"
 XDP_PASS_CODE = bytes.fromhex("b7000000020000009500000000000000")
 ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
 XDP_DROP_CODE = bytes.fromhex("b7000000010000009500000000000000")
@@ -55,18 +57,21 @@ def trigger(slot: Slot, connection: Connection) -> Outcome:
     if slot is Slot.PROVE:
         connection.send(get())
         return connection.at(0, get())
+    if slot is Slot.CHUNK:
+        return connection.send(CHUNKED)
+    if slot is Slot.RECALL:
+        connection.send(CHUNKED)
+        return connection.at(0, CHUNKED)
     return connection.send(DENIED if slot is Slot.VERDICT else get())
 
 
-@pytest.mark.parametrize("slot", (Slot.FLOW, Slot.PROVE, Slot.HEADER, Slot.HTTP, Slot.VERDICT))
+@pytest.mark.parametrize("slot", STAGES)
 def test_a_missed_tail_call_denies(box: Box, slot: Slot) -> None:
     """With any stage missing, what needs it is dropped and counted; put back, all is as before."""
     connection = box.connected()
-    if slot is Slot.PROVE:
-        connection.send(get())
     box.trial.empty(slot)
     try:
-        outcome = connection.at(0, get()) if slot is Slot.PROVE else trigger(slot, connection)
+        outcome = trigger(slot, connection)
         assert XDP_DROP == outcome.action
         assert 1 == box.reasons["missed_tail_call"]
     finally:
@@ -74,7 +79,7 @@ def test_a_missed_tail_call_denies(box: Box, slot: Slot) -> None:
     box.connected().exchange()
 
 
-@pytest.mark.parametrize("slot", (Slot.FLOW, Slot.PROVE, Slot.HEADER, Slot.HTTP, Slot.VERDICT))
+@pytest.mark.parametrize("slot", STAGES)
 def test_a_missed_tail_call_gives_the_flow_free(box: Box, slot: Slot) -> None:
     """A packet that is dropped for a missing stage leaves no claim behind: the next one is not busy."""
     connection = box.connected()
@@ -87,7 +92,7 @@ def test_a_missed_tail_call_gives_the_flow_free(box: Box, slot: Slot) -> None:
     assert "flow_busy" not in box.reasons
 
 
-@pytest.mark.parametrize("slot", (Slot.FLOW, Slot.PROVE, Slot.HEADER, Slot.HTTP, Slot.VERDICT))
+@pytest.mark.parametrize("slot", STAGES)
 def test_an_unpoliced_endpoint_needs_no_stage(box: Box, slot: Slot) -> None:
     """With a stage missing an endpoint that is not enforced still lets everything pass."""
     box.configure(enforced=False)

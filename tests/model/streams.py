@@ -36,6 +36,8 @@ GOOD_LINES = (
 LINE_ENDS = ("\r\n",) * 30 + ("\n", "\r", "\r\r\n", "")
 BLANKS = (" ",) * 20 + ("  ", "\t", "")
 BODIES = ("", "abc", "abc", "GET /a HTTP/1.1\r\n", "\r\n", "abcdefghijkl")
+CHUNK_DATA = ("", "a", "abc", "0\r\n\r\n", "GET /a HTTP/1.1\r\nHost: a\r\n\r\n", "x" * 30, "y" * 300)
+CHUNK_ENDS = ("\r\n",) * 30 + ("\n", "\r", "", "\r\r\n", ";a=b\r\n", " \r\n", "\r\nX: y\r\n")
 LAST = (
     b"Host: a\r\n\r\n", b"Host: a\r\n\r\n", b"Host: a\r\nHost: a\r\n", b"Expect:\r\n", b" x", b"X", b"\n",
     b"Host: a\r\n\0", b":",
@@ -57,6 +59,26 @@ def request(dice: random.Random) -> bytes:
         lines.insert(dice.randint(0, len(lines)), dice.choice(("Host: a", "Host: a", "host: b.example")))
     ends = LINE_ENDS if bad else LINE_ENDS[:1]
     return ("".join(each + dice.choice(ends) for each in (line, *lines, "")) + body).encode("latin-1")
+
+
+def chunks(dice: random.Random, ends: Sequence[str]) -> str:
+    """Return a chunked body; with the ends of good ones it is one."""
+    text = ""
+    for _ in range(dice.choice((0, 1, 1, 2, 3, 20))):
+        data = dice.choice(CHUNK_DATA[1:])
+        size = f"{len(data):{dice.choice(('x', 'X', '04x', '015x'))}}"
+        text += size + dice.choice(ends) + data + dice.choice(ends)
+    return text + dice.choice(("0", "0", "0", "00")) + dice.choice(ends) + dice.choice(ends)
+
+
+def chunked(dice: random.Random) -> bytes:
+    """Return a request with a chunked body, one thing wrong in it now and then."""
+    bad = dice.random() < 0.3
+    method = dice.choice(("POST", "PUT", "GET", "HEAD"))
+    lines = [f"{method} {dice.choice(TARGETS[:8])} HTTP/1.1", "Host: a", "Transfer-Encoding: chunked"]
+    lines += dice.sample(GOOD_LINES, dice.choice((0, 0, 1)))
+    body = chunks(dice, CHUNK_ENDS if bad else CHUNK_ENDS[:1])
+    return ("\r\n".join((*lines, "", "")) + body).encode("latin-1")
 
 
 def large(dice: random.Random) -> bytes:
@@ -91,7 +113,9 @@ def damaged(stream: bytes, dice: random.Random) -> bytes:
 def stream(seed: object) -> bytes:
     """Return the stream of a seed: a few requests one behind the other, damaged now and then."""
     dice = random.Random(str(seed))
-    text = b"".join(request(dice) for _ in range(dice.choice((1, 1, 2, 3))))
+    text = b"".join(
+        (chunked if dice.random() < 0.3 else request)(dice) for _ in range(dice.choice((1, 1, 2, 3)))
+    )
     if dice.random() < 0.01:
         text += large(dice)
     return damaged(text, dice)

@@ -9,11 +9,12 @@ import pytest
 from bpfast.abi import Reason, Verdict
 from bpfast.policy.rules import RuleSet
 from bpfast.tables.build import Built, build
+from bpfast.tables.chunks import Chunks
 from bpfast.tables.walk import Head, Walker, walk
 from tests.match_cases import Expected, MatchCase, cases
 
 CASES = list(cases())
-COMPARED = ("content_length", "close", "expect", "head_method")
+COMPARED = ("content_length", "close", "expect", "head_method", "chunked")
 
 
 @lru_cache(maxsize=4)
@@ -64,17 +65,29 @@ def test_case_byte_by_byte(case: MatchCase) -> None:
     walker = Walker(built(case.rules).image)
     heads: list[Head | None] = []
     skip = 0
+    chunks: Chunks | None = None
     for number in range(len(case.stream)):
         if skip:
             skip -= 1
+            continue
+        if chunks is not None:
+            assert 1 == chunks.feed(case.stream[number : number + 1])
+            if chunks.fault is not None:
+                heads.append(Head(Verdict.DENY, chunks.fault))
+                break
+            if chunks.over:
+                chunks = None
+                if heads[-1] and heads[-1].close:
+                    break
             continue
         taken, head = walker.feed(case.stream[number : number + 1])
         assert 1 == taken
         if head is not None:
             heads.append(head)
             skip = head.content_length
-            if head.verdict == Verdict.DENY or head.close:
+            chunks = Chunks() if head.chunked else None
+            if head.verdict == Verdict.DENY or (head.close and chunks is None):
                 break
-    if skip or walker.inside:
+    if skip or walker.inside or (chunks is not None and chunks.fault is None):
         heads.append(None)
     assert case.results == outcomes(case, heads)

@@ -27,6 +27,8 @@ STAGES: Mapping[Slot, str] = {
     Slot.HEADER: "bpfast_header",
     Slot.HTTP: "bpfast_http",
     Slot.VERDICT: "bpfast_verdict",
+    Slot.CHUNK: "bpfast_chunk",
+    Slot.RECALL: "bpfast_recall",
 }
 """Slot -> program, in the order of ``enum slot``; SLOT_NEXT is somebody else's."""
 

@@ -29,7 +29,9 @@ _ONCE: Final = {
     b"host": Reason.BAD_HOST,
     b"content-length": Reason.BAD_CONTENT_LENGTH,
     b"expect": Reason.BAD_EXPECT,
+    b"transfer-encoding": Reason.BAD_TRANSFER_ENCODING,
 }
+_LENGTHS: Final = {b"content-length", b"transfer-encoding"}
 Check = Callable[[bytes], bool]
 
 
@@ -38,13 +40,14 @@ class Headers:
     """What the header lines say.
 
     ``values`` by name in lower case, without blanks around them; of a name that
-    comes twice, the last. ``length`` is the body's, in bytes. ``closes``: no
-    request follows.
+    comes twice, the last. ``length`` is the body's, in bytes, or ``chunked``: the
+    body says itself where it ends. ``closes``: no request follows.
     """
 
     values: Mapping[bytes, bytes]
     length: int
     closes: bool
+    chunked: bool
 
 
 def read_headers(cursor: Cursor, asked: Collection[bytes]) -> Headers:
@@ -59,12 +62,15 @@ def read_headers(cursor: Cursor, asked: Collection[bytes]) -> Headers:
             raise Refused(Reason.TOO_MANY_HEADERS)
         if name in values and (name in _ONCE or name in asked):
             raise Refused(_ONCE.get(name, Reason.REPEATED_HEADER))
+        if name in _LENGTHS and not _LENGTHS.isdisjoint(values):
+            raise Refused(Reason.BAD_CONTENT_LENGTH)  # both: servers differ in which they believe
         values[name] = value
         closes |= name == b"connection" and _has_close(value)
     cursor.line_end(Reason.BAD_LINE_END)
     if b"host" not in values:
         raise Refused(Reason.MISSING_HOST)
-    return Headers(values, int(values.get(b"content-length", b"0").lstrip(b"0") or b"0"), closes)
+    length = int(values.get(b"content-length", b"0").lstrip(b"0") or b"0")
+    return Headers(values, length, closes, b"transfer-encoding" in values)
 
 
 def _name(cursor: Cursor) -> bytes:
@@ -94,8 +100,6 @@ def _value(cursor: Cursor, name: bytes) -> bytes:
     value = raw.strip(_BLANKS)
     if not whole(value):
         raise Refused(reason)
-    if name == b"transfer-encoding":
-        raise Refused(Reason.CHUNKED_BODY)
     return value
 
 
@@ -124,6 +128,14 @@ def _is_word_so_far(word: bytes) -> Check:
     return check
 
 
+def _is_chunked_so_far(raw: bytes) -> bool:
+    return b"chunked".startswith(raw.lstrip(b" "))
+
+
+def _is_chunked(value: bytes) -> bool:
+    return value == b"chunked"
+
+
 def _is_word(word: bytes) -> Check:
     return lambda value: value.lower() == word
 
@@ -134,5 +146,9 @@ _CHECKS: Final[Mapping[bytes, tuple[Check, Check, Reason]]] = {
     b"host": (_is_host_so_far, bool, Reason.BAD_HOST),
     b"content-length": (_is_length_so_far, bool, Reason.BAD_CONTENT_LENGTH),
     b"expect": (_is_word_so_far(b"100-continue"), _is_word(b"100-continue"), Reason.BAD_EXPECT),
-    b"transfer-encoding": (_is_word_so_far(b"chunked"), _is_word(b"chunked"), Reason.BAD_TRANSFER_ENCODING),
+    b"transfer-encoding": (
+        _is_chunked_so_far,
+        lambda value: value == b"chunked",
+        Reason.BAD_TRANSFER_ENCODING,
+    ),
 }

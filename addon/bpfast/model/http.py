@@ -3,7 +3,8 @@
 
 Everything that the client sends is one text; where it was cut into segments says
 nothing. A request's head is read, a rule is looked for, the body is passed over
-by its length, and so on. The first denial is the end.
+by its length or its chunks, and so on. The first denial is the end; a request
+that is allowed is denied after all where its chunks are malformed.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from bpfast.abi import Reason
+from bpfast.model.chunks import end_of_chunks
 from bpfast.model.cursor import Cursor, Refused, Unfinished
 from bpfast.model.header_lines import Headers, read_headers
 from bpfast.model.regex import fullmatch
@@ -65,7 +67,14 @@ def judge(rules: RuleSet, segments: Sequence[bytes]) -> Judgement:
             return Judgement("incomplete", tuple(requests))
         method, path = _as_sent(stream, at)
         requests.append(Request("allow", method, path, rule.name, Reason.RULE.name.lower()))
-        at, closed = cursor.at + headers.length, headers.closes
+        begun, at, closed = at, cursor.at + headers.length, headers.closes
+        if headers.chunked:
+            try:
+                at = end_of_chunks(stream, at)
+            except Refused as refused:
+                return Judgement("deny", (*requests, _denied(stream, begun, refused.reason)))
+            except Unfinished:
+                return Judgement("incomplete", tuple(requests))
     return Judgement("allow" if at == len(stream) else "incomplete", tuple(requests))
 
 

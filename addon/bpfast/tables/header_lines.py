@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from bpfast.abi import ActionOp, Reason
+from bpfast.abi import ActionOp, Reason, SeenBit
 from bpfast.automata.classes import partition
 from bpfast.automata.determinize import determinize
 from bpfast.automata.dfa import DEAD, Dfa, StateId
@@ -48,20 +48,26 @@ class Form:
     """What the grammar demands of the value of one header.
 
     A value that does not match ``value`` is a fault for ``reason``; one that
-    does may still be a fault, ``refused``. ``ops`` go with the line's end.
+    does is not. ``ops`` go with the line's end, ``seen`` are bits of names that
+    count as this one.
     """
 
     value: Node | None = None
     reason: Reason = Reason.BAD_HEADER_VALUE
-    refused: Reason | None = None
     ops: ActionOp = ActionOp.HEADER_LINE
+    seen: int = 0
 
 
 _FREE = Form()
 _FORMS = {
     b"host": Form(HOST_VALUE, Reason.BAD_HOST),
     b"content-length": Form(LENGTH_VALUE, Reason.BAD_CONTENT_LENGTH),
-    b"transfer-encoding": Form(CODING_VALUE, Reason.BAD_TRANSFER_ENCODING, refused=Reason.CHUNKED_BODY),
+    b"transfer-encoding": Form(
+        CODING_VALUE,
+        Reason.BAD_TRANSFER_ENCODING,
+        ops=ActionOp.HEADER_LINE | ActionOp.CHUNKED,
+        seen=1 << SeenBit.CONTENT_LENGTH,  # so that a length beside it is one too many
+    ),
     b"expect": Form(EXPECT_VALUE, Reason.BAD_EXPECT, ops=ActionOp.HEADER_LINE | ActionOp.EXPECT),
 }
 _AT_COLON = {b"upgrade": Reason.UPGRADE} | dict.fromkeys(ALIASES, Reason.BAD_HEADER_NAME)
@@ -98,7 +104,7 @@ def _field(name: bytes, constraints: Constraints) -> Field:
     if name == b"connection":
         asked.append((_CLOSE_BIT, CLOSE_VALUE))
     seen = 1 << constraints.names[name] if name in constraints.names else 0
-    return Field(name, form, seen, always, tuple(asked))
+    return Field(name, form, seen | form.seen, always, tuple(asked))
 
 
 def value_masks(fields: Sequence[Field]) -> list[ByteMask]:
@@ -222,8 +228,6 @@ class _Value:
         field, form = self._field, self._field.form
         if form.value is not None and not self._demanded.outputs[demanded]:
             return self._builder.fault(form.reason)
-        if form.refused is not None:
-            return self._builder.fault(form.refused)
         bits = field.always
         for pattern in self._asked.outputs[asked]:
             bits |= 1 << field.asked[pattern][0]

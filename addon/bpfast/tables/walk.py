@@ -3,7 +3,8 @@
 
 Works on the packed words alone, as the kernel does, and keeps what the kernel
 keeps between segments. Bodies are no business of the walker: after an allowed
-head the caller skips ``content_length`` bytes and feeds what follows.
+head the caller skips ``content_length`` bytes, or what ``Chunks`` takes, and
+feeds what follows.
 """
 
 from collections.abc import Iterator
@@ -21,13 +22,15 @@ from bpfast.abi import (
     SeenBit,
     Verdict,
 )
+from bpfast.tables.chunks import Chunks
 from bpfast.tables.image import TableImage, read
 
 _REPEATED = (
     (SeenBit.HOST, Reason.BAD_HOST),
+    # This first: a coding counts as a length, too, so that both are one too many.
+    (SeenBit.TRANSFER_ENCODING, Reason.BAD_TRANSFER_ENCODING),
     (SeenBit.CONTENT_LENGTH, Reason.BAD_CONTENT_LENGTH),
     (SeenBit.EXPECT, Reason.BAD_EXPECT),
-    (SeenBit.TRANSFER_ENCODING, Reason.BAD_TRANSFER_ENCODING),
 )
 
 
@@ -46,6 +49,7 @@ class Head:
     close: bool = False
     expect: bool = False
     head_method: bool = False
+    chunked: bool = False
 
 
 @dataclass(slots=True)
@@ -66,6 +70,7 @@ class _Progress:
     close: bool = False
     expect: bool = False
     head_method: bool = False
+    chunked: bool = False
 
 
 class Walker:
@@ -130,6 +135,7 @@ class Walker:
         now.head_method |= ActionOp.HEAD_METHOD in ops
         now.close |= ActionOp.CLOSE in ops
         now.expect |= ActionOp.EXPECT in ops
+        now.chunked |= ActionOp.CHUNKED in ops
         now.state = words[record + ActionWord.NEXT]
         if ActionOp.REQUEST_LINE in ops:
             now.candidates = words[record + ActionWord.CANDIDATES]
@@ -173,6 +179,7 @@ class Walker:
                     close=now.close,
                     expect=now.expect,
                     head_method=now.head_method,
+                    chunked=now.chunked,
                 )
         return _deny(Reason.NO_RULE)
 
@@ -184,16 +191,27 @@ def _deny(reason: Reason) -> Head:
 def walk(image: TableImage, stream: bytes) -> Iterator[Head | None]:
     """Yield the outcome of every head of a whole stream, bodies skipped.
 
-    Ends after a denial, after ``Connection: close`` and at the stream's end;
-    yields None last if a head or a body is unfinished there.
+    Ends after a denial, malformed chunks included, after ``Connection: close`` and
+    at the stream's end; yields None last if a head or a body is unfinished there.
     """
     walker = Walker(image)
     at = 0
     while at < len(stream):
         taken, head = walker.feed(stream[at:])
         yield head
-        if head is None or head.verdict == Verdict.DENY or head.close:
+        if head is None or head.verdict == Verdict.DENY:
             return
         at += taken + head.content_length
+        if head.chunked:
+            chunks = Chunks()
+            at += chunks.feed(stream[at:])
+            if chunks.fault is not None:
+                yield _deny(chunks.fault)
+                return
+            if not chunks.over:
+                yield None
+                return
+        if head.close:
+            return
     if at > len(stream):
         yield None

@@ -2,8 +2,8 @@
 """A made-up TCP connection through the real programs.
 
 The client's frames are shown to the chain, the server's to the watcher; the
-server acknowledges whatever passes and answers each request that is complete.
-Nothing leaves this process.
+server acknowledges whatever passes, and answers as soon as a request is waiting
+for that. Nothing leaves this process.
 """
 
 import struct
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bpfast import abi
-from bpfast.abi import Phase
+from bpfast.abi import Phase, Reason
 from bpfast.abi import Verdict as KernelVerdict
 from bpfast.controller.verdict.engine import Judgement, Layer34, Request, Verdict
 from bpfast.events.verdict import VerdictEvent, decode
@@ -21,8 +21,9 @@ from bpfast.kernel.trial import MARK_BYTES, XDP_PASS, Trial
 MOST_BYTES = 1448
 _TCP_FLAGS = 13
 _CLIENT_START, _SERVER_START = 1_000_000, 5_000_000
-
 _ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
+_WAITS = Reason.AWAITS_ANSWER.name.lower()
+_UNFINISHED = (Phase.HEAD, Phase.BODY, Phase.FRAMING)
 
 RuleNames = Mapping[int, tuple[str, ...]]
 """Index of a rule set -> the names of its rules."""
@@ -56,8 +57,7 @@ class Connection:
         )
         self._whole = b""  # what was sent says what a request is called, however it was cut
         self._passed = 0
-        self._answered = 0  # requests
-        self._server_next = _SERVER_START
+        self._answered = 0
         self._requests: list[Request] = []
 
     def open(self) -> Layer34:
@@ -75,7 +75,7 @@ class Connection:
         """Send all segments and forget the connection; return what became of it."""
         self._whole = b"".join(segments)
         passed = all(self._send(segment) for segment in _cut(segments))
-        verdict: Verdict = self._verdict() if passed else "deny"
+        verdict: Verdict = self._phase() if passed else "deny"
         self.forget()
         return Judgement(verdict, tuple(self._requests))
 
@@ -83,25 +83,34 @@ class Connection:
         """Take the connection out of the kernel's maps."""
         self._trial.sweep(self._key, force=True)
 
-    def _verdict(self) -> Verdict:
-        return "incomplete" if self._phase() in (Phase.HEAD, Phase.BODY) else "allow"
-
-    def _phase(self) -> int | None:
+    def _phase(self) -> Verdict:
         flow = self._trial.flow(self._key)
-        return None if flow is None else flow[abi.FLOW_PHASE_OFFSET]
+        unfinished = flow is not None and flow[abi.FLOW_PHASE_OFFSET] in _UNFINISHED
+        return "incomplete" if unfinished else "allow"
 
     def _send(self, segment: bytes) -> bool:
         """Send a segment, and again what the chain cut off; False when some of it was denied."""
         while segment:
             passed = self._send_once(segment)
+            if passed is None and self._requests[-1].reason == _WAITS:
+                self._requests.pop()
+                self._answer()
+                passed = self._send_once(segment)
             if passed is None:
                 return False
             segment = segment[passed:]
         return True
 
+    def _answer(self) -> None:
+        """Let the server answer what has passed so far."""
+        sequence, acked = _SERVER_START + self._answered, _CLIENT_START + self._passed
+        self._trial.watch(self._frames.from_server(sequence, acked, ACK | PSH, _ANSWER))
+        self._answered += len(_ANSWER)
+
     def _send_once(self, segment: bytes) -> int | None:
         """Return how many bytes of a segment passed, or None when it was denied."""
-        sent = self._frames.from_client(_CLIENT_START + self._passed, self._server_next, ACK | PSH, segment)
+        server = _SERVER_START + self._answered
+        sent = self._frames.from_client(_CLIENT_START + self._passed, server, ACK | PSH, segment)
         before = self._trial.maps.reasons()
         self._trial.forget_rates()
         action, frame = self._trial.receive(sent)
@@ -113,17 +122,8 @@ class Connection:
             return None
         passed = len(segment) - (len(sent) - (len(frame) - MARK_BYTES))
         self._passed += passed
-        self._answer()
+        self._trial.watch(self._frames.from_server(server, _CLIENT_START + self._passed, ACK))
         return passed
-
-    def _answer(self) -> None:
-        """Acknowledge what passed, and answer unless a body is still to come."""
-        complete = len(self._requests) if self._phase() != Phase.BODY else self._answered
-        text = _ANSWER * (complete - self._answered)
-        acknowledged = _CLIENT_START + self._passed
-        self._trial.watch(self._frames.from_server(self._server_next, acknowledged, ACK, text))
-        self._server_next += len(text)
-        self._answered = complete
 
     def _request(self, event: VerdictEvent) -> Request:
         method, path = _request_line(self._whole[event.offset :])
