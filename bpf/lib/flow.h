@@ -144,7 +144,9 @@ static __always_inline void flow_commit(struct flow *flow, const struct context 
 	flow->copy_end = c->copy_end;
 	flow->log_next = c->log_next;
 	flow->log_end = c->log_end;
-	if (c->head.phase == PHASE_IDLE || c->head.phase == PHASE_CLOSED)
+	/* A request has ended in it: nothing is begun, or what is began behind other bytes. */
+	if (c->head.phase == PHASE_IDLE || c->head.phase == PHASE_CLOSED ||
+	    after(c->head.start, c->packet.seq + c->prove_to))
 		flow->sent_before = c->sent;
 	if (c->copy_end - c->copy_base <= INLINE_COPY)
 		copy_free(flow);

@@ -504,6 +504,33 @@ def test_a_denied_request_before_the_answer_of_an_allowed_one_resets(box: Box) -
     assert "unplaceable" in box.reasons
 
 
+def test_a_denied_request_that_began_behind_an_unanswered_one_has_no_place(box: Box) -> None:
+    """The 403 would be taken for the answer to the request before, in whose segment this one began."""
+    connection = box.connected()
+    connection.exchange()
+    assert connection.send(get() + DENIED[:8]).passed
+    outcome = connection.raw(DENIED[8:])
+    assert outcome.resets_server
+    assert 1 == box.reasons["unplaceable"]
+    answered = box.connected()
+    answered.exchange()
+    assert answered.send(get() + DENIED[:8]).passed
+    answered.serve(response())
+    outcome = answered.send(DENIED[8:])
+    assert (XDP_TX, answered.server) == (outcome.action, outcome.segment.sequence)
+
+
+def test_a_body_that_began_behind_an_unanswered_request_waits(box: Box) -> None:
+    """A head that began in the segment of a request before it is not complete before that is answered."""
+    connection = box.connected()
+    connection.exchange()
+    assert connection.send(get() + post(100)[:8]).passed
+    assert XDP_DROP == connection.raw(post(100)[8:] + b"x").action
+    connection.serve(response())
+    assert connection.send(post(100)[8:] + b"x").passed
+    assert {"awaits_answer": 1} == box.reasons
+
+
 def test_a_denied_request_before_the_client_has_acknowledged_the_answer_resets(box: Box) -> None:
     """While the client lacks a part of the answer before, the 403 has no place: its number would be a gap."""
     connection = box.connected()
