@@ -11,15 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from bpfast.abi import DenyMode, EventMode, PortVerdict
+from bpfast.abi import IDENTITY_WORLD, DenyMode, EventMode, MapNumber, PortVerdict
 from bpfast.controller import enforce
 from bpfast.controller.desired import identity_of
 from bpfast.controller.enforce import Enforcer, Modes
 from bpfast.controller.sweep import FlowKey, Sweeper
+from bpfast.errors import Failure
+from bpfast.kernel import syscall
 from bpfast.kernel.attach import Place
-from bpfast.kernel.prefixes import PortPrefix
+from bpfast.kernel.prefixes import PeerPrefix, PortPrefix
 from bpfast.kernel.program import Programs
-from bpfast.kernel.state import PortEntry
+from bpfast.kernel.state import EndpointConfig, PortEntry, State
 from bpfast.kernel.trial import Trial
 from bpfast.policy.meaning import Peer
 from bpfast.standalone.endpoints import Endpoint
@@ -27,6 +29,7 @@ from tests.controller.scenes import (
     ALLOW,
     API,
     CLIENT,
+    CLIENT_ADDRESS,
     GET_PUBLIC,
     INSPECT,
     STRANGER_ADDRESS,
@@ -238,3 +241,42 @@ def test_flows_of_an_address_that_is_the_peers_no_longer_are_forgotten(
     assert [] == trial.flows()
     opened(trial, to_web(40000, IPv4Address("10.0.0.7")))
     assert [40000] == [FlowKey.unpack(raw).peer_port for raw in trial.flows()]
+
+
+def test_addresses_change_hands_around_the_switch(
+    trial: Trial, enforcer: Enforcer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """New addresses are known before a policy is switched, old ones until after: neither is the world."""
+    enforcer.apply(wanted(INSPECT))
+    old, new = CLIENT_ADDRESS, IPv4Address("10.0.0.7")
+    seen = []
+    real = State.write_endpoint
+
+    def write_endpoint(state: State, number: int, config: EndpointConfig) -> None:
+        seen.append((state.peers().at(old), state.peers().at(new)))
+        real(state, number, config)
+
+    monkeypatch.setattr(State, "write_endpoint", write_endpoint)
+    enforcer.apply(wanted(ALLOW, endpoints=(WEB, API, moved(str(new)))))
+
+    assert [(CLIENT_IDENTITY, CLIENT_IDENTITY)] == seen
+    assert IDENTITY_WORLD == trial.state.peers().at(old)
+
+
+def test_a_full_map_takes_nothing_away(trial: Trial, enforcer: Enforcer) -> None:
+    """A change for which there is no room leaves policies, peers and rules as they were."""
+    enforcer.apply(wanted(INSPECT))
+    before = trial.state.read_endpoint(1), trial.state.peers().identities, trial.state.policy_numbers()
+    crowd = Endpoint("crowd", addresses=tuple(IPv4Address(0x0B000000 + number) for number in range(70_000)))
+
+    with pytest.raises(Failure):
+        enforcer.apply(wanted(ALLOW, endpoints=(WEB, API, moved("10.0.0.7"), crowd)))
+
+    after = trial.state.read_endpoint(1), trial.state.peers().identities, trial.state.policy_numbers()
+    assert before == after
+    size = len(PeerPrefix.of(CLIENT_ADDRESS).pack())
+    assert set(before[1]) == set(map(PeerPrefix.unpack, syscall.map_keys(trial.maps[MapNumber.PEERS], size)))
+    opened(trial, to_web(40000))
+    assert 1 == len(trial.flows())
+    enforcer.apply(wanted(ALLOW))
+    assert [] == trial.flows()
