@@ -143,9 +143,17 @@ def is_passed_over(value: object) -> bool:
     kind, version = value.get("kind"), value.get("apiVersion")
     if not (isinstance(kind, str) and isinstance(version, str) and _KIND.fullmatch(kind) and version):
         return False
-    if kind in _LISTS or is_network_policy(value) or _likely(kind):
+    if kind in _LISTS or is_network_policy(value) or _holds_items(value) or _likely(kind):
         return False
     return kind in _OTHER_KINDS if group_of(value) == _GROUP else True
+
+
+def _holds_items(value: dict[str, object]) -> bool:
+    """Return whether this is a list to kubectl, which goes by the field and not by the kind.
+
+    Source: k8s.io/apimachinery, unstructured helpers (``isList``).
+    """
+    return isinstance(value.get("items"), list)
 
 
 def _likely(kind: str) -> str | None:
@@ -154,6 +162,13 @@ def _likely(kind: str) -> str | None:
         return None
     close = difflib.get_close_matches(kind, (CNP, CCNP), n=1, cutoff=0.9)
     return close[0] if close else None
+
+
+def _about_list(kind: object) -> str:
+    """Say what is wrong with a list that stands where a policy should."""
+    if _is_list(kind):
+        return f"a list inside of a list is not supported; {_VALID}"
+    return f"{shown(kind)} has 'items', which may be policies; lists: {', '.join(map(repr, _LISTS))}"
 
 
 def stranger(value: object) -> Flaw | None:
@@ -167,8 +182,8 @@ def stranger(value: object) -> Flaw | None:
         return Flaw(
             ("kind",), f"{NETWORK_POLICY!r} of Kubernetes is not supported yet: it would count; {_VALID}"
         )
-    if _is_list(kind):
-        return Flaw(("kind",), f"a list inside of a list is not supported; {_VALID}")
+    if _is_list(kind) or _holds_items(value):
+        return Flaw(("kind",), _about_list(kind))
     if isinstance(kind, str) and kind not in (CNP, CCNP):
         close = _likely(kind)
         return Flaw(
