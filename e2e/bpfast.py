@@ -45,6 +45,7 @@ class Endpoint:
     ports: dict[str, int | str] | None = None
     namespace_labels: dict[str, str] | None = None
     service_account: str | None = None
+    trusted_egress: bool | None = None
 
 
 def endpoint(pod: Pod, *, namespace: str = "default", **labels: str) -> Endpoint:

@@ -36,6 +36,33 @@ def policy(
     return json.dumps(whole, indent=1) + "\n"
 
 
+def egress(
+    *http: Object, port: int = 80, peer: Mapping[str, str] = SERVER, subject: Mapping[str, str] = CLIENT
+) -> str:
+    """Return a policy about what pods ``subject`` may ask pods ``peer`` for, at a TCP port."""
+    ports: Object = {"ports": [{"port": str(port), "protocol": "TCP"}]}
+    if http:
+        ports["rules"] = {"http": list(http)}
+    return _out(
+        {"matchLabels": dict(subject)}, {"toEndpoints": [{"matchLabels": dict(peer)}], "toPorts": [ports]}
+    )
+
+
+def open_out() -> str:
+    """Return a policy by which every pod may connect to anybody."""
+    return _out({}, {"toEntities": ["all"]})
+
+
+def _out(subject: Object, entry: Object) -> str:
+    whole = {
+        "apiVersion": "cilium.io/v2",
+        "kind": "CiliumNetworkPolicy",
+        "metadata": {"name": "out", "namespace": "default"},
+        "spec": {"endpointSelector": subject, "egress": [entry]},
+    }
+    return json.dumps(whole, indent=1) + "\n"
+
+
 def allow(path: str, *, method: str = "GET", headers: Sequence[str] = (), host: str | None = None) -> Object:
     """Return one HTTP rule."""
     rule: Object = {"method": method, "path": path}

@@ -8,7 +8,7 @@ they share is traffic's place only: each run has its own policy and its pins.
 import contextlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bpfast import abi
@@ -98,6 +98,11 @@ class Scene:
         """Return what is counted beside the reasons."""
         with self.maps() as maps:
             return maps.counts()
+
+
+def trusted(scene: Scene) -> list[Endpoint]:
+    """Return the entries of all pods, each said to be unable to craft packets."""
+    return [replace(scene.entry(name), trusted_egress=True) for name in scene.topology.pods]
 
 
 def open_connections(*namespaces: Namespace, seconds: float = QUIET_SECONDS) -> list[str]:

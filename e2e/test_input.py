@@ -134,16 +134,6 @@ def test_unknown_fields_have_their_path(inputs: Inputs) -> None:
     )
 
 
-def test_what_is_not_supported_yet_has_its_path(inputs: Inputs) -> None:
-    """Egress rules are right in Cilium and refused by name here."""
-    inputs.policy.write_text(get("/a").replace('"ingress"', '"egress": [{}], "ingress"'))
-
-    inputs.assert_refused(
-        f"{inputs.policy}:14: default/p: spec.egress: "
-        "'run' does not enforce egress yet, and it is about 'default/web'"
-    )
-
-
 def test_a_regex_that_is_none_is_refused(inputs: Inputs) -> None:
     """A path with an unclosed group has its YAML path and the position in the pattern."""
     inputs.policy.write_text(get("/(a"))

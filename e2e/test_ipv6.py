@@ -16,7 +16,7 @@ import pytest
 
 from e2e.bpfast import BPFast
 from e2e.curl import curl
-from e2e.policies import allow, entry, policy
+from e2e.policies import allow, entry, open_out, policy
 from e2e.raw import RawClient
 from e2e.scene import Scene, open_connections
 from e2e.servers import BLOCK, Nginx
@@ -40,7 +40,7 @@ def family() -> int:
 @pytest.fixture(scope="module", autouse=True)
 def policed(scene: Scene, web: Nginx) -> Iterator[BPFast]:  # noqa: ARG001 - it has to run
     """One run for all tests here; what is not selected is closed."""
-    with scene.run(POLICY, options=["--default", "deny", "--events", "denied"]) as run:
+    with scene.run(POLICY, open_out(), options=["--default", "deny", "--events", "denied"]) as run:
         yield run
 
 

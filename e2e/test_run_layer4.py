@@ -10,7 +10,7 @@ import pytest
 from e2e.bpfast import Endpoint
 from e2e.curl import curl
 from e2e.namespace import within
-from e2e.policies import allow, entry, policy
+from e2e.policies import allow, entry, open_out, policy
 from e2e.scene import Scene
 from e2e.segments import internet_checksum
 from e2e.servers import Nginx
@@ -35,7 +35,7 @@ def policed(scene: Scene, web: Nginx) -> Iterator[None]:  # noqa: ARG001 - it ha
     with (
         Nginx(scene.server, port=OPEN_PORT),
         Nginx(scene.server, port=CLOSED_PORT),
-        scene.run(POLICY, options=["--default", "deny"], endpoints=entries),
+        scene.run(POLICY, open_out(), options=["--default", "deny"], endpoints=entries),
     ):
         yield
 

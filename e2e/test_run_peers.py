@@ -167,15 +167,3 @@ def test_what_would_stay_on_envoy_is_reported(policed: BPFast) -> None:
     assert ("default/layers", "spec.ingress[6].toPorts[0]") == (warning["policy"], warning["path"])
     assert warning["reason"].startswith("opens nothing here: fromGroups: ")
     assert f"warning: default/layers: {warning['path']}: {warning['reason']}" in policed.errors.splitlines()
-
-
-def test_egress_of_an_attached_endpoint_is_refused(scene: Scene) -> None:
-    """What 'run' cannot enforce ends it before anything is attached, by name."""
-    path = scene.write(of("client", egress=[{}]))
-    attempt = scene.run(path, endpoints=[scene.entry("client")])
-    with pytest.raises(RuntimeError), attempt:
-        pass
-    message = "'run' does not enforce egress yet, and it is about 'default/client'"
-    assert (2, []) == (attempt.code, attempt.events())
-    assert f"{path}:1: default/layers: spec.egress: {message}" in attempt.errors.splitlines()
-    assert "xdp" not in scene.client.namespace.run("ip", "link", "show", "eth0").stdout

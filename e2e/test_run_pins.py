@@ -11,6 +11,7 @@ import pytest
 
 from bpfast import settings
 from bpfast.controller.sweep import Sweeper
+from bpfast.kernel.attach import Place, Site
 from bpfast.kernel.compiler import compiled
 from bpfast.kernel.program import Programs
 from bpfast.settings import PIN_DIRECTORY_VARIABLE
@@ -181,7 +182,7 @@ def test_dual_stack_servers_keep_their_connections(scene: Scene) -> None:
         answers = [ask_over(connection)]
         sweeper = Sweeper(maps, Programs(code, maps))
         # Whoever has no socket in two sweeps is gone.
-        swept = [sweeper.sweep({1: str(pod.namespace.path)}) for _ in range(3)]
+        swept = [sweeper.sweep({1: Site(Place(str(pod.namespace.path), "eth0"))}) for _ in range(3)]
         answers.append(ask_over(connection))
         connection.close()
 

@@ -40,6 +40,16 @@ def judged(
     return change.becomes_inspected(key()), change.is_no_longer_inspected(key())
 
 
+def test_the_peer_of_an_outgoing_connection_is_its_server() -> None:
+    """On the way out the destination's identity decides, on the way in the source's."""
+    inspects = {at(7, 0): INSPECT}
+    server = FlowKey(1, 40000, 80, LOCAL, PEER)
+    for outgoing, expected in ((frozenset({1}), True), (frozenset({2}), False)):
+        change = Change({1: {}}, {1: inspects}, KNOWN, KNOWN, outgoing)
+        assert expected == change.becomes_inspected(server)
+        assert expected != change.becomes_inspected(key())
+
+
 BEGINS, ENDS, STAYS = (True, False), (False, True), (False, False)
 
 

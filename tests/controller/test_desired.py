@@ -18,6 +18,7 @@ from bpfast.policy.meaning import (
     WORLD,
     Allow,
     Deny,
+    Direction,
     EndpointPolicy,
     Inspect,
     Peer,
@@ -179,7 +180,7 @@ def test_port_entries_do_not_change_by_themselves() -> None:
     for _ in range(2):
         found = wanted(INSPECT, policy("web", port=443))
         indices = dict.fromkeys(found.images, 3)
-        made.append(port_entries(found.policy(WEB.full_name), indices))
+        made.append(port_entries(found.policy(WEB.full_name, Direction.INGRESS), indices))
     assert made[0] == made[1]
     assert made[0]
 

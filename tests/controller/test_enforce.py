@@ -18,7 +18,7 @@ from bpfast.controller.enforce import Enforcer, Modes
 from bpfast.controller.sweep import FlowKey, Sweeper
 from bpfast.errors import Failure
 from bpfast.kernel import syscall
-from bpfast.kernel.attach import Place
+from bpfast.kernel.attach import Site
 from bpfast.kernel.prefixes import PeerPrefix, PortPrefix
 from bpfast.kernel.program import Programs
 from bpfast.kernel.state import EndpointConfig, PortEntry, State
@@ -53,7 +53,7 @@ CLIENT_IDENTITY = identity_of(Peer.endpoint(CLIENT.full_name))
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The directory for pins; an attachment is no more than its directory."""
 
-    def attach(_programs: Programs, _number: int, _place: Place, directory: Path) -> None:
+    def attach(_programs: Programs, _number: int, _site: Site, directory: Path) -> None:
         directory.mkdir()
 
     def detach(directory: Path) -> None:
@@ -93,7 +93,9 @@ def number_of(enforcer: Enforcer, endpoint: Endpoint) -> int:
 def test_policies_become_what_the_kernel_looks_up(trial: Trial, enforcer: Enforcer) -> None:
     """The policy under an endpoint's number has an entry for each peer and port, and the peers are known."""
     (index,) = enforcer.apply(wanted(INSPECT)).values()
-    assert {1: WEB.netns.path if WEB.netns else None} == enforcer.namespaces()
+    assert {1: WEB.netns.path if WEB.netns else None} == {
+        number: site.place.netns for number, site in enforcer.sites().items()
+    }
     _generation, number, mark = trial.state.read_endpoint(1)
     entries = trial.state.read_policy(number)
     assert PortEntry(PortVerdict.INSPECT, index) == entries[PortPrefix.one(CLIENT_IDENTITY, 80)]

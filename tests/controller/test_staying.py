@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What standalone mode does not do: entries that stay on Envoy, and egress."""
+"""What standalone mode does not do: entries that stay on Envoy."""
 
 import json
 from typing import Any
 
-import pytest
-
-from bpfast.controller.staying import entries_that_stay, refuse_egress
-from bpfast.errors import Unsupported
+from bpfast.controller.staying import entries_that_stay
 from bpfast.policy.meaning import Direction
 from bpfast.policy.reader import Policy, Text, read_policies
 from tests.controller.scenes import CLIENT, WEB
@@ -42,22 +39,16 @@ def test_entries_that_stay_are_those_of_the_direction_and_the_endpoints() -> Non
     assert () == entries_that_stay(found, [CLIENT.subject()], Direction.INGRESS)
 
 
-def test_egress_of_an_endpoint_is_refused_by_name() -> None:
-    """Every section that would be passed over is named, with the endpoint that it is about."""
-    found = policies(
-        {"ingress": [{}], "egress": [{}]},
-        {"egressDeny": [{"toEntities": ["world"]}]},
-        {"ingress": [{}], "egress": []},
-    )
-    with pytest.raises(Unsupported) as caught:
-        refuse_egress(found, [CLIENT.subject(), WEB.subject()])
-    message = "'run' does not enforce egress yet, and it is about 'default/web'"
-    assert [
-        f"0.json:1: default/p0: spec.egress: {message}",
-        f"1.json:1: default/p1: spec.egressDeny: {message}",
-    ] == str(caught.value).splitlines()
+HTTP = {"ports": [{"port": "80", "protocol": "TCP"}], "rules": {"http": [{}]}}
 
 
-def test_egress_of_others_is_not_refused() -> None:
-    """A section about an endpoint that only is a peer changes nothing here."""
-    refuse_egress(policies({"egress": [{}]}), [CLIENT.subject()])
+def test_http_rules_on_the_way_out_of_an_untrusted_endpoint_are_named() -> None:
+    """They stay, with the endpoint's name; what only is about layer 4 does not, nor the way in."""
+    found = policies({"ingress": [{"toPorts": [HTTP]}], "egress": [{"toPorts": [HTTP]}, {}]})
+    subjects, untrusted = [CLIENT.subject(), WEB.subject()], {CLIENT.full_name, WEB.full_name}
+    (one,) = entries_that_stay(found, subjects, Direction.EGRESS, untrusted=untrusted)
+    assert ("default/p0", "spec.egress[0].toPorts[0]") == (one.policy, one.path)
+    assert "say 'trusted_egress: true' of 'default/web'" in one.reason
+    assert "default/client" not in one.reason
+    assert () == entries_that_stay(found, subjects, Direction.INGRESS, untrusted=untrusted)
+    assert () == entries_that_stay(found, subjects, Direction.EGRESS, untrusted={CLIENT.full_name})

@@ -5,15 +5,17 @@ import contextlib
 import socket
 import struct
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import pytest
 
 from bpfast import abi
-from bpfast.abi import DenyMode, EventMode, PortVerdict
+from bpfast.abi import DenyMode, Direction, EventMode, PortVerdict
 from bpfast.controller import sweep
 from bpfast.controller.sweep import FlowKey, Sweeper
+from bpfast.kernel.attach import Place, Site
 from bpfast.kernel.frames import Frames
 from bpfast.kernel.prefixes import PortPrefix
 from bpfast.kernel.state import EndpointConfig, PortEntry
@@ -22,8 +24,8 @@ from tests.controller.scenes import embryos, half_open, opened, packed_key
 
 LOOPBACK = IPv4Address("127.0.0.1")
 MAPPED = abi.pack_address(LOOPBACK)
-OWN = "/proc/thread-self/ns/net"
-MISSING = "/run/netns/there-is-no-such-namespace"
+HERE = Site(Place("/proc/thread-self/ns/net", "eth0"))
+GONE = Site(Place("/run/netns/there-is-no-such-namespace", "eth0"))
 NUMBER = 1
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 REST = "00000000:00000000 00:00000000 00000000     0        0 34010 1 0000000000000000 20 4 30 10 -1\n"
@@ -92,12 +94,15 @@ def test_a_servers_connections_are_read(*, dual_stack: bool) -> None:
 @pytest.mark.privileged
 @pytest.mark.parametrize("dual_stack", (False, True), ids=("IPv4", "dual stack"))
 def test_a_namespace_is_asked_for_both_tables(*, dual_stack: bool) -> None:
-    """The connection is among the sockets of its namespace, and gone from them when it is gone."""
+    """The connection is among the sockets of its namespace, in both roles, and gone when it is gone."""
     with connection(dual_stack=dual_stack) as (peer_port, port):
-        found = sweep._sockets(OWN)
+        found = sweep._sockets(HERE)
+        outgoing = sweep._sockets(replace(HERE, direction=Direction.EGRESS))
     assert found is not None
     assert (peer_port, port, MAPPED, MAPPED) in found
-    after = sweep._sockets(OWN)
+    assert outgoing is not None
+    assert (port, peer_port, MAPPED, MAPPED) in outgoing
+    after = sweep._sockets(HERE)
     assert after is not None
     assert (peer_port, port, MAPPED, MAPPED) not in after
 
@@ -106,8 +111,8 @@ def test_a_namespace_is_asked_for_both_tables(*, dual_stack: bool) -> None:
 def test_a_namespace_that_cannot_be_read_is_not_an_empty_one(tmp_path: Path) -> None:
     """Where nothing can be read nothing is known."""
     (tmp_path / "file").touch()
-    assert sweep._sockets(MISSING) is None
-    assert sweep._sockets(str(tmp_path / "file")) is None
+    assert sweep._sockets(GONE) is None
+    assert sweep._sockets(Site(Place(str(tmp_path / "file"), "eth0"))) is None
 
 
 def inspect(trial: Trial, port: int) -> Sweeper:
@@ -134,9 +139,9 @@ def test_a_flow_with_a_socket_stays(trial: Trial, *, dual_stack: bool) -> None:
     with connection(dual_stack=dual_stack) as (peer_port, port):
         sweeper = inspect(trial, port)
         opened(trial, Frames(LOOPBACK, LOOPBACK, peer_port, port))
-        assert [0, 0, 0] == [sweeper.sweep({NUMBER: OWN}) for _ in range(3)]
+        assert [0, 0, 0] == [sweeper.sweep({NUMBER: HERE}) for _ in range(3)]
         assert 1 == len(trial.flows())
-    assert [0, 1] == [sweeper.sweep({NUMBER: OWN}) for _ in range(2)]
+    assert [0, 1] == [sweeper.sweep({NUMBER: HERE}) for _ in range(2)]
     assert [] == trial.flows()
 
 
@@ -148,19 +153,19 @@ def test_a_flow_without_a_socket_goes_in_the_second_sweep(trial: Trial) -> None:
     """One sweep without a socket may be too early, two are not."""
     sweeper = inspect(trial, 80)
     opened(trial, STALE)
-    assert 0 == sweeper.sweep({NUMBER: OWN})
+    assert 0 == sweeper.sweep({NUMBER: HERE})
     assert 1 == len(trial.flows())
-    assert 1 == sweeper.sweep({NUMBER: OWN})
+    assert 1 == sweeper.sweep({NUMBER: HERE})
     assert [] == trial.flows()
 
 
 @pytest.mark.privileged
-@pytest.mark.parametrize("namespaces", ({NUMBER: MISSING}, {}, {NUMBER + 1: OWN}), ids=str)
-def test_a_flow_of_an_unknown_namespace_stays(trial: Trial, namespaces: Mapping[int, str]) -> None:
+@pytest.mark.parametrize("sites", ({NUMBER: GONE}, {}, {NUMBER + 1: HERE}), ids=str)
+def test_a_flow_of_an_unknown_namespace_stays(trial: Trial, sites: Mapping[int, Site]) -> None:
     """What cannot be asked, or was not, is no reason to delete."""
     sweeper = inspect(trial, 80)
     opened(trial, STALE)
-    assert [0, 0, 0] == [sweeper.sweep(namespaces) for _ in range(3)]
+    assert [0, 0, 0] == [sweeper.sweep(sites) for _ in range(3)]
     assert 1 == len(trial.flows())
 
 
@@ -169,8 +174,8 @@ def test_a_sweep_that_could_not_read_begins_anew(trial: Trial) -> None:
     """Two sweeps without a socket count only one after the other."""
     sweeper = inspect(trial, 80)
     opened(trial, STALE)
-    paths = (OWN, MISSING, OWN, OWN)
-    assert [0, 0, 0, 1] == [sweeper.sweep({NUMBER: path}) for path in paths]
+    each = (HERE, GONE, HERE, HERE)
+    assert [0, 0, 0, 1] == [sweeper.sweep({NUMBER: site}) for site in each]
 
 
 @pytest.mark.privileged

@@ -13,6 +13,7 @@ from tests.policy.policies import (
     GET,
     OTHER,
     SUBJECTS,
+    WEB,
     Object,
     at_web,
     clusterwide,
@@ -180,6 +181,17 @@ class TestHeld:
         one = policy(rule(ingress=[], egress=[TO_CLIENT | {"toPorts": [port(80) | {"listener": listener}]}]))
 
         assert Deny() == from_web(one).verdict(peer(CLIENT), 80)
+
+    def test_http_rules_on_the_way_out_of_an_untrusted_endpoint(self) -> None:
+        """They open nothing, not even beside an entry that allows; layer 4 and the way in are as written."""
+        entries = [{"toPorts": [port(80, GET)]}, {"toPorts": [port(80), port(81)]}]
+        one = policy(rule(ingress=[{"toPorts": [port(80, GET)]}], egress=entries))
+        lowered = lower(read(one), SUBJECTS, untrusted={WEB.full_name})
+
+        out, into = lowered.egress[WEB.full_name], lowered.ingress[WEB.full_name]
+        assert Deny() == out.verdict(peer(CLIENT), 80)
+        assert Allow() == out.verdict(peer(CLIENT), 81)
+        assert isinstance(into.verdict(peer(CLIENT), 80), Inspect)
 
     @pytest.mark.parametrize(("mode", "expected"), (("required", Deny()), ("disabled", Allow())))
     def test_authentication_is_held_unless_disabled(self, mode: str, expected: object) -> None:

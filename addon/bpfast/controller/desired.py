@@ -72,12 +72,11 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """What should be enforced in one direction: the meaning, its tables, who has which address."""
+    """What should be enforced: the meaning, the tables of it, who has which address."""
 
     world: World
     policies: tuple[Policy, ...]
     lowered: Lowered
-    direction: Direction
     images: Mapping[RuleSet, TableImage]
     refused: tuple[Refusal, ...]
     peers: PeerTable
@@ -92,9 +91,9 @@ class Desired:
         """The number of HTTP rules in all tables."""
         return sum(len(image.rules) for image in self.images.values())
 
-    def policy(self, name: str) -> EndpointPolicy:
+    def policy(self, name: str, direction: Direction) -> EndpointPolicy:
         """Return what is enforced for the endpoint ``ns/name``."""
-        return self.lowered.of(self.direction)[name]
+        return self.lowered.of(direction)[name]
 
     def peer_at(self, address: Address) -> Peer:
         """Return who has an address, as the kernel's map of peers says."""
@@ -122,21 +121,29 @@ def desired(  # noqa: PLR0913 - what it asks for has names
     policies: Sequence[Policy],
     *,
     only: Collection[str],
-    direction: Direction = Direction.INGRESS,
+    directions: Collection[Direction] = tuple(Direction),
+    untrusted: Collection[str] = (),
     default_deny: bool = False,
     refused: Sequence[Refused] = (),
     builder: Builder = build,
 ) -> Desired:
     """Lower the policies, build the tables of the endpoints ``only`` (``ns/name``), and number the peers.
 
-    ``refused`` are policies that could not be read; ``builder`` makes a table.
+    Tables are built for ``directions``. HTTP rules on the way out of ``untrusted``
+    endpoints open nothing. ``refused`` are policies that could not be read;
+    ``builder`` makes a table.
     """
     subjects = [endpoint.subject() for endpoint in world.endpoints]
-    lowered = lower(policies, subjects, default_deny=default_deny, refused=refused, only=only)
+    lowered = lower(
+        policies, subjects, default_deny=default_deny, refused=refused, only=only, untrusted=untrusted
+    )
     images: dict[RuleSet, TableImage] = {}
     left_out: dict[Refusal, None] = {}
     for rules in dict.fromkeys(
-        rules for policy in lowered.of(direction).values() for rules in policy.rule_sets()
+        rules
+        for direction in directions
+        for policy in lowered.of(direction).values()
+        for rules in policy.rule_sets()
     ):
         built = builder(rules)
         images[rules] = built.image
@@ -145,7 +152,6 @@ def desired(  # noqa: PLR0913 - what it asks for has names
         world=world,
         policies=tuple(policies),
         lowered=lowered,
-        direction=direction,
         images=images,
         refused=tuple(left_out),
         peers=_peer_table(world, lowered.networks),

@@ -3,8 +3,8 @@
 
 Tables and policies are written beside those in use, then each endpoint is
 switched by one value; programs are attached last, when all that they need is
-there. Only endpoints that some policy selects have programs: an open one keeps
-its device as it is.
+there. An endpoint has programs and a number for each direction in which some
+policy selects it: an open one keeps its devices as they are.
 """
 
 from collections.abc import Mapping
@@ -13,14 +13,14 @@ from functools import partial
 from pathlib import Path
 
 from bpfast import abi
-from bpfast.abi import DenyMode, EventMode
+from bpfast.abi import DenyMode, Direction, EventMode
 from bpfast.controller.desired import Desired, Entries, inspected_ports, install, port_entries
 from bpfast.controller.read import place_of
 from bpfast.controller.sweep import FlowKey, Sweeper
 from bpfast.errors import Failure, LimitExceeded
 from bpfast.kernel.attach import (
     Attachment,
-    Place,
+    Site,
     attach,
     detach,
     directory_name,
@@ -33,6 +33,9 @@ from bpfast.kernel.prefixes import TCP, PeerTable, PortTable
 from bpfast.kernel.program import Programs
 from bpfast.kernel.state import EndpointConfig, State, new_mark
 from bpfast.log import Event, logger
+from bpfast.policy.meaning import Direction as PolicyDirection
+from bpfast.policy.meaning import EndpointPolicy
+from bpfast.policy.peers import Address
 from bpfast.policy.rules import RuleSet
 from bpfast.standalone.endpoints import Endpoint
 
@@ -47,24 +50,44 @@ class Modes:
 
 
 @dataclass(frozen=True, slots=True)
+class Way:
+    """The connections of an endpoint (``ns/name``) in one direction."""
+
+    name: str
+    direction: Direction
+
+
+@dataclass(frozen=True, slots=True)
 class Policed:
-    """An endpoint with programs; ``entries`` are what the kernel enforces for it."""
+    """An endpoint with programs for one direction; ``entries`` are what the kernel enforces for it."""
 
     endpoint: Endpoint
-    place: Place
+    site: Site
     directory: Path
     mark: int
     entries: Entries = field(default_factory=dict)
 
+    @property
+    def way(self) -> Way:
+        """Whose connections these are."""
+        return Way(self.endpoint.full_name, self.site.direction)
 
-def enforced(wanted: Desired) -> dict[str, tuple[Endpoint, Place]]:
-    """Return the endpoints that need programs, by full name."""
+
+def enforced(wanted: Desired) -> dict[Way, tuple[Endpoint, Site]]:
+    """Return the endpoints and directions that need programs."""
     found = {}
     for endpoint in wanted.endpoints:
         place = place_of(endpoint)
-        if place and wanted.policy(endpoint.full_name).enforced:
-            found[endpoint.full_name] = (endpoint, place)
+        for direction in Direction:
+            way = Way(endpoint.full_name, direction)
+            if place and policy_of(wanted, way).enforced:
+                found[way] = (endpoint, Site(place, direction))
     return found
+
+
+def policy_of(wanted: Desired, way: Way) -> EndpointPolicy:
+    """Return what is enforced for the connections of an endpoint in one direction."""
+    return wanted.policy(way.name, PolicyDirection[way.direction.name])
 
 
 def _is_of(number: int, key: FlowKey) -> bool:
@@ -88,6 +111,8 @@ class Change:
     after: Mapping[int, Entries]
     peers_before: PeerTable
     peers_after: PeerTable
+    outgoing: frozenset[int] = frozenset()
+    """The numbers whose peer is the destination."""
 
     def becomes_inspected(self, key: FlowKey) -> bool:
         """Tell whether this connection is inspected only from now on."""
@@ -98,12 +123,19 @@ class Change:
         return self._before(key) and not self._after(key)
 
     def _before(self, key: FlowKey) -> bool:
-        identity = self.peers_before.at(abi.unpack_address(key.peer))
+        identity = self.peers_before.at(self._peer(key))
         return _inspects(self.before.get(key.endpoint, {}), identity, key.port)
 
     def _after(self, key: FlowKey) -> bool:
-        identity = self.peers_after.at(abi.unpack_address(key.peer))
+        identity = self.peers_after.at(self._peer(key))
         return _inspects(self.after.get(key.endpoint, {}), identity, key.port)
+
+    def _peer(self, key: FlowKey) -> Address:
+        return abi.unpack_address(key.local if key.endpoint in self.outgoing else key.peer)
+
+
+def _log_attached(name: str, site: Site) -> None:
+    logger().info(Event.ATTACHED, endpoint=name, hook="xdp", direction=site.direction.name.lower())
 
 
 def _mended(name: str, directory: Path) -> list[str]:
@@ -134,16 +166,21 @@ class Enforcer:
         self._fresh = True
         self.policed: dict[int, Policed] = {}
 
-    def namespaces(self) -> dict[int, str]:
-        """Return endpoint number -> file of its network namespace."""
-        return {number: policed.place.netns for number, policed in self.policed.items()}
+    def sites(self) -> dict[int, Site]:
+        """Return where each endpoint number is."""
+        return {number: policed.site for number, policed in self.policed.items()}
 
     def take_over(self, wanted: Desired) -> None:
         """Go on with the links of an earlier run, under programs of today."""
-        wanted_names = enforced(wanted)
+        wanted_ways = enforced(wanted)
         for number, name, directory in list(pinned_endpoints(self._root)):
             match = next(
-                (e for e in wanted_names.values() if directory_name(number, e[0].full_name) == name), None
+                (
+                    found
+                    for way, found in wanted_ways.items()
+                    if directory_name(number, way.name, way.direction) == name
+                ),
+                None,
             )
             if match is None or not Attachment(number, directory).is_alive():
                 detach(directory)
@@ -161,12 +198,12 @@ class Enforcer:
         changed yet.
         """
         needed = enforced(wanted)
-        new = {name: found for name, found in needed.items() if not self._is_policed(*found)}
-        for _endpoint, place in new.values():
-            host_index(place)  # say what is wrong before anything changes
+        new = {way: found for way, found in needed.items() if not self._is_policed(*found)}
+        for _endpoint, site in new.values():
+            host_index(site.place)  # say what is wrong before anything changes
         indices = install(wanted, self._state)
-        for endpoint, place in new.values():
-            self._begin(endpoint, place, port_entries(wanted.policy(endpoint.full_name), indices))
+        for way, (endpoint, site) in new.items():
+            self._begin(endpoint, site, port_entries(policy_of(wanted, way), indices))
         change = self._change(needed, wanted, indices)
         moved = wanted.peers.identities != self._state.peers().identities
         numbers = self._prepare(change, wanted, anew=moved)
@@ -204,23 +241,23 @@ class Enforcer:
             raise
         return numbers
 
-    def _is_policed(self, endpoint: Endpoint, place: Place) -> bool:
-        number = self._number_of(endpoint)
-        return number is not None and self.policed[number].place == place
+    def _is_policed(self, endpoint: Endpoint, site: Site) -> bool:
+        number = self._number_of(Way(endpoint.full_name, site.direction))
+        return number is not None and self.policed[number].site == site
 
-    def _begin(self, endpoint: Endpoint, place: Place, entries: Entries) -> None:
+    def _begin(self, endpoint: Endpoint, site: Site, entries: Entries) -> None:
         """Attach an endpoint that had no programs, its policy before them; all or nothing."""
-        old = self._number_of(endpoint)
+        old = self._number_of(Way(endpoint.full_name, site.direction))
         if old is not None:
             self._end(old)  # it lives in another namespace now
-        number = self._new_number(endpoint, place)
+        number = self._new_number(endpoint, site)
         try:
             self._switch(number, self._write(number, entries, anew=True), entries)
-            attach(self._programs, number, place, self.policed[number].directory)
+            attach(self._programs, number, site, self.policed[number].directory)
         except BaseException:
             self._end(number)
             raise
-        logger().info(Event.ATTACHED, endpoint=endpoint.full_name, hook="xdp")
+        _log_attached(endpoint.full_name, site)
 
     def check(self) -> list[str]:
         """Attach anew where a device is gone; return what is not as it should be, and why.
@@ -233,32 +270,34 @@ class Enforcer:
             name = policed.endpoint.full_name
             attachment = Attachment(number, policed.directory)
             if attachment.is_alive():
-                if not attachment.is_at(policed.place):
+                if not attachment.is_at(policed.site):
                     complaints.append(
-                        f"endpoint {name!r}: its device is not {policed.place.interface!r} in "
-                        f"{policed.place.netns!r} any more; it stays enforced where it is"
+                        f"endpoint {name!r}: its device is not {policed.site} "
+                        "any more; it stays enforced where it is"
                     )
                 complaints += _mended(name, policed.directory)
                 continue
             try:
                 detach(policed.directory)
-                attach(self._programs, number, policed.place, policed.directory)
-                logger().info(Event.ATTACHED, endpoint=name, hook="xdp")
+                attach(self._programs, number, policed.site, policed.directory)
+                _log_attached(name, policed.site)
             except Failure as error:
                 complaints.append(f"endpoint {name!r} is not enforced: {error}")
         return complaints
 
     def _change(
-        self, needed: Mapping[str, tuple[Endpoint, Place]], wanted: Desired, indices: Mapping[RuleSet, int]
+        self, needed: Mapping[Way, tuple[Endpoint, Site]], wanted: Desired, indices: Mapping[RuleSet, int]
     ) -> Change:
         """Return what becomes of every endpoint that has programs and keeps them."""
         kept = {number: policed for number, policed in self.policed.items() if self._stays(policed, needed)}
         after = {
-            number: port_entries(wanted.policy(policed.endpoint.full_name), indices)
-            for number, policed in kept.items()
+            number: port_entries(policy_of(wanted, policed.way), indices) for number, policed in kept.items()
         }
         before = {number: policed.entries for number, policed in kept.items()}
-        return Change(before, after, self._state.peers(), wanted.peers)
+        outgoing = frozenset(
+            number for number, policed in kept.items() if policed.site.direction is Direction.EGRESS
+        )
+        return Change(before, after, self._state.peers(), wanted.peers, outgoing)
 
     def _write(self, number: int, entries: Entries, *, anew: bool) -> int:
         """Write an endpoint's policy beside the old one; return its policy number.
@@ -287,35 +326,36 @@ class Enforcer:
             event_mode=self._modes.events,
             mark=policed.mark,
             inspected=inspected_ports(entries),
+            direction=policed.site.direction,
         )
         self._state.write_endpoint(number, config)
 
-    def _number_of(self, endpoint: Endpoint) -> int | None:
-        return next((n for n, p in self.policed.items() if p.endpoint.full_name == endpoint.full_name), None)
+    def _number_of(self, way: Way) -> int | None:
+        return next((number for number, policed in self.policed.items() if policed.way == way), None)
 
-    def _new_number(self, endpoint: Endpoint, place: Place) -> int:
+    def _new_number(self, endpoint: Endpoint, site: Site) -> int:
         number = next((n for n in range(1, abi.MAX_ENDPOINTS) if n not in self.policed), None)
         if number is None:
-            what = "policed endpoints"
+            what = "policed endpoints (one that is policed in both directions counts twice)"
             raise LimitExceeded(what, abi.MAX_ENDPOINTS - 1)
-        directory = self._root / directory_name(number, endpoint.full_name)
-        self.policed[number] = Policed(endpoint, place, directory, new_mark())
+        directory = self._root / directory_name(number, endpoint.full_name, site.direction)
+        self.policed[number] = Policed(endpoint, site, directory, new_mark())
         return number
 
-    def _drop_gone(self, needed: Mapping[str, tuple[Endpoint, Place]]) -> None:
+    def _drop_gone(self, needed: Mapping[Way, tuple[Endpoint, Site]]) -> None:
         """Detach endpoints that no policy selects any more, that are gone or live elsewhere now."""
         for number, policed in list(self.policed.items()):
             if self._stays(policed, needed):
-                endpoint, _place = needed[policed.endpoint.full_name]
+                endpoint, _site = needed[policed.way]
                 self.policed[number] = replace(policed, endpoint=endpoint)
                 continue
             self._end(number)
 
     @staticmethod
-    def _stays(policed: Policed, needed: Mapping[str, tuple[Endpoint, Place]]) -> bool:
+    def _stays(policed: Policed, needed: Mapping[Way, tuple[Endpoint, Site]]) -> bool:
         """Return whether an endpoint keeps its programs."""
-        match = needed.get(policed.endpoint.full_name)
-        return match is not None and match[1] == policed.place
+        match = needed.get(policed.way)
+        return match is not None and match[1] == policed.site
 
     def _end(self, number: int) -> None:
         """Take an endpoint's programs off, and forget its connections."""
@@ -323,4 +363,6 @@ class Enforcer:
         detach(policed.directory)
         self._state.clear_endpoint(number)
         self._sweeper.forget(partial(_is_of, number))
-        logger().info(Event.DETACHED, endpoint=policed.endpoint.full_name)
+        logger().info(
+            Event.DETACHED, endpoint=policed.endpoint.full_name, direction=policed.site.direction.name.lower()
+        )

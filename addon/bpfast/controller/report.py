@@ -9,6 +9,7 @@ from typing import TextIO
 from bpfast.abi import Direction, Verdict
 from bpfast.controller.desired import Desired
 from bpfast.events.verdict import VerdictEvent, decode
+from bpfast.policy.meaning import Direction as PolicyDirection
 from bpfast.policy.meaning import Inspect
 from bpfast.policy.rules import RuleSet
 from bpfast.standalone.endpoints import Endpoint
@@ -100,7 +101,8 @@ class Reporter:
         if event.rule is None or endpoint is None or self._wanted is None:
             return None
         peer = self._wanted.peer_at(event.peer)
-        verdict = self._wanted.policy(endpoint.full_name).verdict(peer, event.port)
+        direction = PolicyDirection[event.direction.name]
+        verdict = self._wanted.policy(endpoint.full_name, direction).verdict(peer, event.port)
         if not isinstance(verdict, Inspect) or self._indices.get(verdict.rules) != event.rule_set:
             return None  # decided under a policy that is gone
         names = self._wanted.images[verdict.rules].rules
@@ -113,5 +115,7 @@ class Reporter:
 def _line(fields: Mapping[str, object]) -> str:
     stamp = time.strftime("%H:%M:%S", time.localtime(float(str(fields["time"]))))
     request = f"{fields['method'] or '-'} {fields['path'] or '-'}"
-    where = f"{fields['peer']} -> {fields['endpoint']}:{fields['port']}"
+    ends = [fields["peer"], fields["endpoint"]]
+    client, server = ends if fields["direction"] == "ingress" else reversed(ends)
+    where = f"{client} -> {server}:{fields['port']}"
     return f"{stamp} {fields['verdict']!s:5} {where} {request} ({fields['reason']})"

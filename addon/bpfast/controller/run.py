@@ -9,6 +9,7 @@ leaves the last policy in force.
 
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -20,7 +21,7 @@ from bpfast.controller.enforce import Enforcer, Modes, enforced
 from bpfast.controller.pins import held, open_maps, remove
 from bpfast.controller.read import Stamp, place_of, read_all_endpoints, read_all_policies, stamp
 from bpfast.controller.report import Reporter
-from bpfast.controller.staying import entries_that_stay, refuse_egress
+from bpfast.controller.staying import entries_that_stay
 from bpfast.controller.sweep import Sweeper
 from bpfast.errors import BPFastError
 from bpfast.kernel.attach import host_index
@@ -31,6 +32,7 @@ from bpfast.kernel.program import Programs
 from bpfast.kernel.state import EventRing, State
 from bpfast.log import Event, logger
 from bpfast.policy.meaning import Direction
+from bpfast.standalone.endpoints import Endpoint
 
 POLL_MILLISECONDS = 50
 LOOK_SECONDS = 1.0
@@ -55,6 +57,11 @@ class Options:
         return (self.endpoints, *self.policies)
 
 
+def _untrusted(endpoints: Sequence[Endpoint]) -> frozenset[str]:
+    """Return the endpoints whose egress cannot be held to HTTP rules: they may be able to craft packets."""
+    return frozenset(endpoint.full_name for endpoint in endpoints if not endpoint.trusted_egress)
+
+
 class Runner:
     """One ``bpfast run``; ``run`` returns when a signal came."""
 
@@ -71,8 +78,8 @@ class Runner:
             signal.signal(number, self._stop)
         seen = stamp(self._options.files)
         wanted = self._read()
-        for _endpoint, place in enforced(wanted).values():
-            host_index(place)  # say what is wrong before anything is loaded
+        for _endpoint, site in enforced(wanted).values():
+            host_index(site.place)  # say what is wrong before anything is loaded
         with held(settings.pin_directory()):
             maps, root, taken_over = open_maps(settings.pin_directory())
             try:
@@ -96,11 +103,11 @@ class Runner:
         endpoints = read_all_endpoints(self._options.endpoints, known)
         policies = read_all_policies(self._options.policies)
         attached = [endpoint for endpoint in endpoints if place_of(endpoint)]
-        refuse_egress(policies, [endpoint.subject() for endpoint in attached])
         wanted = desired(
             World(endpoints, tuple(own_addresses())),
             policies,
             only={endpoint.full_name for endpoint in attached},
+            untrusted=_untrusted(attached),
             default_deny=self._options.default_deny,
         )
         milliseconds = round((time.perf_counter() - started) * 1000, 1)
@@ -133,11 +140,20 @@ class Runner:
         self._last = wanted
         endpoints = {number: policed.endpoint for number, policed in enforcer.policed.items()}
         self._reporter.learn(wanted, indices, endpoints)
-        attached = [endpoint.subject() for endpoint in wanted.endpoints if place_of(endpoint)]
-        for found in entries_that_stay(wanted.policies, attached, Direction.INGRESS):
-            self._reporter.warning(found.policy, found.path, f"opens nothing here: {found.reason}")
-        logger().info(Event.READY, endpoints=len(endpoints), rules=wanted.rules)
-        self._reporter.ready(endpoints=len(endpoints), rules=wanted.rules)
+        self._warn(wanted)
+        names = {endpoint.full_name for endpoint in endpoints.values()}
+        logger().info(Event.READY, endpoints=len(names), rules=wanted.rules)
+        self._reporter.ready(endpoints=len(names), rules=wanted.rules)
+
+    def _warn(self, wanted: Desired) -> None:
+        """Name the entries that open nothing here."""
+        attached = [endpoint for endpoint in wanted.endpoints if place_of(endpoint)]
+        subjects = [endpoint.subject() for endpoint in attached]
+        for direction in Direction:
+            for found in entries_that_stay(
+                wanted.policies, subjects, direction, untrusted=_untrusted(attached)
+            ):
+                self._reporter.warning(found.policy, found.path, f"opens nothing here: {found.reason}")
 
     def _reload(self, enforcer: Enforcer) -> None:
         try:
@@ -158,7 +174,7 @@ class Runner:
                 seen = self._look(enforcer, seen)
             if now - swept >= SWEEP_SECONDS:
                 swept = now
-                sweeper.sweep(enforcer.namespaces())
+                sweeper.sweep(enforcer.sites())
                 for complaint in enforcer.check():
                     self._reporter.error(complaint)
         self._reporter.verdicts(ring.poll(0))

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Self
 
 from bpfast import abi
-from bpfast.abi import Count, MapNumber
+from bpfast.abi import Count, Direction, MapNumber
 from bpfast.errors import Failure
 from bpfast.kernel import syscall
+from bpfast.kernel.attach import Site
 from bpfast.kernel.maps import Maps
 from bpfast.kernel.netns import entered
 from bpfast.kernel.program import Programs
@@ -68,10 +69,10 @@ class Sweeper:
         before, self._lost = self._lost, now
         return now - before
 
-    def sweep(self, namespaces: Mapping[int, str]) -> int:
-        """Delete what is over; return how many flows. ``namespaces``: endpoint -> file."""
+    def sweep(self, sites: Mapping[int, Site]) -> int:
+        """Delete what is over; return how many flows. ``sites``: where each endpoint number is."""
         flows = list(syscall.map_keys(self._maps[MapNumber.FLOWS], abi.SIZES["flow_key"]))
-        sockets = {number: _sockets(path) for number, path in namespaces.items()}
+        sockets = {number: _sockets(site) for number, site in sites.items()}
         missing = frozenset(key for key in flows if _is_missing(FlowKey.unpack(key), sockets))
         deleted = sum(self._delete(key, force=key in missing & self._missing) for key in flows)
         self._missing = missing
@@ -104,14 +105,17 @@ def _is_missing(key: FlowKey, sockets: Mapping[int, frozenset[Socket] | None]) -
     return known is not None and (key.peer_port, key.port, key.peer, key.local) not in known
 
 
-def _sockets(path: str) -> frozenset[Socket] | None:
-    """Return the TCP sockets of a namespace, or None when it cannot be read."""
+def _sockets(site: Site) -> frozenset[Socket] | None:
+    """Return the TCP sockets of an endpoint, client's side first, or None when they cannot be read."""
     try:
-        with entered(path):
+        with entered(site.place.netns):
             texts = [file.read_text() for file in _SOCKETS if file.exists()]
     except (Failure, OSError):
         return None
-    return frozenset(socket for text in texts for socket in _parse(text))
+    found = (socket for text in texts for socket in _parse(text))
+    if site.direction is Direction.EGRESS:
+        return frozenset((port, peer_port, local, peer) for peer_port, port, peer, local in found)
+    return frozenset(found)
 
 
 def _parse(text: str) -> Iterator[Socket]:

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs onto interfaces, by pinned links, and off again.
 
-    pod's eth0, receive side       generic XDP: ENTRY and the chain; tcx: GUARD
-    host-side veth, receive side   tcx: WATCH
+                     ingress rules            egress rules
+    chain and guard  pod's eth0               host-side veth
+    watcher          host-side veth           pod's eth0
 
-Without tcx the guard is a clsact filter and the watcher generic XDP
-(``kernel.hooks`` asks, ``kernel.clsact`` does it).
+The chain (ENTRY first) is generic XDP, guard and watcher are tcx; all on the
+receive side. Without tcx the guard is a clsact filter and the watcher generic
+XDP (``kernel.hooks`` asks, ``kernel.clsact`` does it).
 
 The watcher comes first (a flow needs its SYN-ACK), then the chain, then the
 guard, which drops what the chain has not marked. Every link is pinned as soon
@@ -21,6 +23,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bpfast.abi import Direction
 from bpfast.errors import Failure, KernelFailure
 from bpfast.kernel import clsact, hooks, syscall
 from bpfast.kernel.netns import entered, interface_name, read_interface
@@ -35,20 +38,36 @@ _LINK_TYPE_XDP = 6
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an endpoint's programs go: its namespace's file and its interface's name."""
+    """Where an endpoint is: its namespace's file and its interface's name."""
 
     netns: str
     interface: str
 
 
 @dataclass(frozen=True, slots=True)
+class Site:
+    """Where programs go: an endpoint's place, and the connections that they police."""
+
+    place: Place
+    direction: Direction = Direction.INGRESS
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether the chain is on the pod's own device; else it is on the host's side."""
+        return self.direction is Direction.INGRESS
+
+    def __str__(self) -> str:
+        """Say where that is."""
+        inside = f"{self.place.interface!r} in {self.place.netns!r}"
+        return inside if self.is_inside else f"the host's side of {inside}"
+
+
+@dataclass(frozen=True, slots=True)
 class Attachment:
-    """The links of one endpoint; ``directory`` holds their pins."""
+    """The links of one endpoint number; ``directory`` holds their pins."""
 
     number: int
     directory: Path
-    pod_index: int = 0
-    host_index: int = 0
 
     def is_alive(self) -> bool:
         """Tell whether every link is still on a device, wherever that is and whatever its name.
@@ -65,10 +84,11 @@ class Attachment:
         """Return the parts that are held by links; a guard that is a filter is not (``mend``)."""
         return _PARTS[:2] if _filter_pin(self.directory) else _PARTS
 
-    def is_at(self, place: Place) -> bool:
-        """Tell whether the device that the links are on is the one that is in that place."""
+    def is_at(self, site: Site) -> bool:
+        """Tell whether the devices that the links are on are those that are in that place."""
         try:
-            return host_index(place) == tuple(
+            expected = tuple(device.index for device in _devices(site))
+            return expected == tuple(
                 _link_index(self.directory / f"link_{part}") for part in ("chain", "watch")
             )
         except Failure:
@@ -83,9 +103,10 @@ def _link_index(pin: Path) -> int:
         os.close(fd)
 
 
-def directory_name(number: int, full_name: str) -> str:
+def directory_name(number: int, full_name: str, direction: Direction) -> str:
     """Return the pin directory of an endpoint; names may hold dots, which bpffs refuses."""
-    return f"endpoint_{number}_{hashlib.sha256(full_name.encode()).hexdigest()[:16]}"
+    name = hashlib.sha256(full_name.encode()).hexdigest()[:16]
+    return f"endpoint_{number}_{name}_{direction.name.lower()}"
 
 
 def pinned_endpoints(root: Path) -> Iterator[tuple[int, str, Path]]:
@@ -137,59 +158,75 @@ def host_index(place: Place) -> tuple[int, int]:
     return inside.index, inside.peer_index
 
 
-def attach(programs: Programs, number: int, place: Place, directory: Path) -> Attachment:
+def _devices(site: Site) -> tuple[clsact.Device, clsact.Device]:
+    """Return the device of chain and guard, and that of the watcher."""
+    pod, host = host_index(site.place)
+    inside, outside = clsact.Device(site.place.netns, pod), clsact.Device(clsact.OWN, host)
+    return (inside, outside) if site.is_inside else (outside, inside)
+
+
+def attach(programs: Programs, number: int, site: Site, directory: Path) -> None:
     """Attach the three programs of an endpoint and pin their links; all or nothing."""
-    pod, host = host_index(place)
+    forward, reverse = _devices(site)
     directory.mkdir(parents=True, exist_ok=True)
-    attachment = Attachment(number, directory, pod, host)
     try:
-        for part in _PARTS:
-            _attach_part(programs, attachment, part, place)
+        _attach_watcher(programs, number, reverse, directory)
+        _attach_chain(programs, number, forward, directory, where=str(site))
+        if hooks.tcx_offered():
+            _attach_guard(programs, number, forward, directory)
+        else:
+            _attach_filter(programs, number, forward, directory)
     except BaseException:
         detach(directory)
         raise
-    return attachment
 
 
-def _attach_part(programs: Programs, attachment: Attachment, part: str, place: Place) -> None:
-    if part == "guard" and not hooks.tcx_offered():
-        _attach_filter(programs, attachment, place)
-        return
-    name = {"watch": hooks.watcher(), "chain": "bpfast_entry", "guard": "bpfast_guard"}[part]
-    prog_fd = programs.load(name, attachment.number)
-    link_fd = -1
+@contextlib.contextmanager
+def _loaded(programs: Programs, name: str, number: int) -> Iterator[int]:
+    """Give a program of its own for an endpoint for the time of a block; what it is under keeps it."""
+    prog_fd = programs.load(name, number)
     try:
-        if part == "watch":
-            link_fd = _link_watcher(prog_fd, attachment.host_index)
+        yield prog_fd
+    finally:
+        os.close(prog_fd)
+
+
+def _pin_link(link_fd: int, directory: Path, part: str) -> None:
+    try:
+        syscall.pin(link_fd, str(directory / f"link_{part}"))
+    finally:
+        os.close(link_fd)
+
+
+def _attach_watcher(programs: Programs, number: int, device: clsact.Device, directory: Path) -> None:
+    with _loaded(programs, hooks.watcher(), number) as prog_fd, entered(device.namespace):
+        if hooks.tcx_offered():
+            link_fd = _link_tcx(prog_fd, device.index)
         else:
-            where = f"{place.interface!r} in {place.netns!r}"
-            with entered(place.netns):
-                index = attachment.pod_index
-                link_fd = _link_xdp(prog_fd, index, where) if part == "chain" else _link_tcx(prog_fd, index)
-        syscall.pin(link_fd, str(attachment.directory / f"link_{part}"))
-    finally:
-        os.close(prog_fd)
-        if link_fd >= 0:
-            os.close(link_fd)
+            where = f"{interface_name(device.index)!r} (rules of both directions need tcx, Linux 6.6)"
+            link_fd = _link_xdp(prog_fd, device.index, where)
+        _pin_link(link_fd, directory, "watch")
 
 
-def _link_watcher(prog_fd: int, index: int) -> int:
-    if hooks.tcx_offered():
-        return _link_tcx(prog_fd, index)
-    return _link_xdp(prog_fd, index, f"{interface_name(index)!r} on the host's side")
+def _attach_chain(
+    programs: Programs, number: int, device: clsact.Device, directory: Path, *, where: str
+) -> None:
+    with _loaded(programs, "bpfast_entry", number) as prog_fd, entered(device.namespace):
+        _pin_link(_link_xdp(prog_fd, device.index, where), directory, "chain")
 
 
-def _attach_filter(programs: Programs, attachment: Attachment, place: Place) -> None:
+def _attach_guard(programs: Programs, number: int, device: clsact.Device, directory: Path) -> None:
+    with _loaded(programs, "bpfast_guard", number) as prog_fd, entered(device.namespace):
+        _pin_link(_link_tcx(prog_fd, device.index), directory, "guard")
+
+
+def _attach_filter(programs: Programs, number: int, device: clsact.Device, directory: Path) -> None:
     """Make the guard a clsact filter; its program is pinned first, so that it can be found."""
-    device = clsact.Device(place.netns, attachment.pod_index)
-    inode = clsact.namespace_inode(place.netns)
-    prog_fd = programs.load("bpfast_guard", attachment.number)
-    try:
+    inode = clsact.namespace_inode(device.namespace)
+    with _loaded(programs, "bpfast_guard", number) as prog_fd:
         name = clsact.pin_name(inode, qdisc=clsact.add_qdisc(device))
-        syscall.pin(prog_fd, str(attachment.directory / name))
+        syscall.pin(prog_fd, str(directory / name))
         clsact.put(prog_fd, _filter_name(prog_fd), device)
-    finally:
-        os.close(prog_fd)
 
 
 def _filter_pin(directory: Path) -> Path | None:

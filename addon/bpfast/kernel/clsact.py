@@ -32,7 +32,8 @@ PIN = "filter_guard_*"
 _PIN_NAME = re.compile(r"filter_guard_(\d+)(_qdisc)?")
 _NAMED = Path("/run/netns")
 _PROCESSES = Path("/proc")
-_OWN = Path("/proc/thread-self/ns/net")
+OWN = "/proc/thread-self/ns/net"
+"""The file of the namespace that this process runs in: the host's."""
 # <linux/pkt_sched.h>: TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS); <linux/if_ether.h>: ETH_P_ALL.
 _INGRESS = 0xFFFFFFF2
 _PROTOCOL = 3
@@ -75,7 +76,7 @@ def read_pin_name(name: str) -> tuple[int, bool]:
 def namespaces(first: int) -> Iterator[str]:
     """Yield a file of every network namespace that can be seen here, that of inode ``first`` first."""
     files: dict[int, str] = {}
-    for path in (*sorted(_NAMED.glob("*")), _OWN, *_PROCESSES.glob("[0-9]*/ns/net")):
+    for path in (*sorted(_NAMED.glob("*")), Path(OWN), *_PROCESSES.glob("[0-9]*/ns/net")):
         try:
             inode = path.stat().st_ino
         except OSError:

@@ -35,19 +35,22 @@ from bpfast.policy.select import InNetwork
 from bpfast.policy.subject import Subject
 
 
-def lower(
+def lower(  # noqa: PLR0913 - what it asks for has names
     policies: Sequence[Policy],
     subjects: Sequence[Subject],
     *,
     default_deny: bool = False,
     refused: Sequence[Refused] = (),
     only: Collection[str] | None = None,
+    untrusted: Collection[str] = (),
 ) -> Lowered:
     """Return what ``policies`` mean for every one of ``subjects``, which are also the peers.
 
     ``default_deny`` closes the endpoints that no policy selects, too. ``refused``
     are policies that could not be read: they open nothing and close the endpoints
-    that they may be about. ``only`` names the endpoints (``ns/name``) to look at.
+    that they may be about. ``only`` names the endpoints (``ns/name``) to look at,
+    ``untrusted`` those that can craft packets: HTTP rules cannot be held against
+    what they send, so they open nothing.
     HTTP rules stand in the order of ``policies``.
     """
     rules = [flat for policy in policies for flat in flatten(policy)]
@@ -66,10 +69,21 @@ def lower(
             sections, _View(Direction.INGRESS, names_of(subject), peers), default_deny=default_deny
         )
         sections = [rule.egress for rule in selecting]
+        if subject.full_name in untrusted:
+            sections = [_held_back(section) for section in sections]
         egress[subject.full_name] = _endpoint(
             sections, _View(Direction.EGRESS, all_names, peers), default_deny=default_deny
         )
     return Lowered(ingress, egress, networks)
+
+
+def _held_back(section: Section) -> Section:
+    """Return a section whose HTTP rules open nothing."""
+    grants = (
+        replace(grant, effect=Effect.HELD, rules=()) if grant.effect is Effect.HTTP else grant
+        for grant in section.grants
+    )
+    return replace(section, grants=tuple(grants))
 
 
 def _networks(rules: Iterable[FlatRule]) -> Iterable[Network]:

@@ -54,14 +54,14 @@ class KernelEngine:
             case.world,
             case.policies,
             only={asked.endpoint},
-            direction=asked.direction,
+            directions=(asked.direction,),
             refused=case.refused,
             builder=self.tables.build,
         )
         self._make_room()
         indices = install(wanted, self.trial.state)
         self._installed.update(dict.fromkeys(indices.values()))
-        policy = wanted.policy(asked.endpoint)
+        policy = wanted.policy(asked.endpoint, asked.direction)
         entries = port_entries(policy, indices)
         peer, peers = _peer(wanted, asked)
         state = self.trial.state
@@ -87,7 +87,7 @@ class KernelEngine:
     def _refused(self, wanted: Desired, asked: Question) -> tuple[Refusal, ...]:
         """Return the rules that would have decided and are in no table."""
         peer = asked.peer if isinstance(asked.peer, Peer) else wanted.peer_at(asked.peer)
-        verdict = wanted.policy(asked.endpoint).verdict(peer, asked.port)
+        verdict = wanted.policy(asked.endpoint, asked.direction).verdict(peer, asked.port)
         return self.tables.build(verdict.rules).refused if isinstance(verdict, Inspect) else ()
 
     def _make_room(self) -> None:
