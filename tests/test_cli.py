@@ -3,6 +3,8 @@
 
 import json
 import shlex
+import subprocess
+import sys
 from itertools import takewhile
 from pathlib import Path
 
@@ -140,3 +142,24 @@ def test_reasons_are_listed_one_a_line(capsys: pytest.CaptureFixture[str]) -> No
     lines = bpfast(capsys, "doctor --reasons --json")[1].splitlines()
     assert names == [json.loads(line)["reason"] for line in lines]
     assert {"rule", "no_rule", "bad_chunk", "bad_path", "repeated_header"} <= set(names)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    (
+        ("check manifests/examples >/dev/full", (1, "the output cannot be written: No space left on device")),
+        ("check manifests/examples >&-", (1, "stdout is closed: there is nowhere to print to")),
+        ("verdict --scenarios <&-", (2, "stdin is closed: send streams or scenarios")),
+        ("doctor --reasons | true", (0, "")),
+    ),
+)
+def test_no_place_to_print_or_to_read_from(repository: Path, words: str, expected: tuple[int, str]) -> None:
+    """A full disk, a closed end and a reader that has gone are said in a line, if at all."""
+    command = f"set -o pipefail; {sys.executable} -m bpfast {words}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=repository, capture_output=True, text=True, timeout=60, check=False
+    )
+    code, message = expected
+    assert (code or done.returncode) == done.returncode
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr

@@ -23,6 +23,7 @@ class Event(StrEnum):
     EVENTS_LOST = "events_lost"  # count
     FILE_CHANGED = "file_changed"  # path
     INPUT_REFUSED = "input_refused"  # faults
+    OBJECT_PASSED_OVER = "object_passed_over"  # file, line, kind, name
     PINS_KEPT = "pins_kept"  # directory
     PINS_TAKEN_OVER = "pins_taken_over"  # directory, endpoints
     POLICY_LOADED = "policy_loaded"  # policies, rules, milliseconds

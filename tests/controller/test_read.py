@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether the user's files have changed, and what they say."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
+from bpfast import log
 from bpfast.controller.read import (
     place_of,
     read_all_endpoints,
@@ -151,3 +153,18 @@ def test_every_missing_policy_file_is_a_fault(tmp_path: Path) -> None:
     with pytest.raises(BadInput) as caught:
         read_all_policies(paths)
     assert [str(path) for path in paths] == [fault.source for fault in caught.value.faults]
+
+
+def test_what_is_no_policy_is_named(
+    tmp_path: Path, repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An object that is for somebody else is passed over, and the log says which."""
+    example = (repository / "manifests" / "examples" / "egress-http.yaml").read_text()
+    service = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n"
+    (tmp_path / "mixed.yaml").write_text(f"{service}---\n{example}")
+    log.set_up()
+    assert ["demo/egress-http"] == [one.full_name for one in read_all_policies([tmp_path / "mixed.yaml"])]
+    said = json.loads(capsys.readouterr().err)
+    assert ["object_passed_over", "Service", "default/web", 1] == [
+        said[key] for key in ("event", "kind", "name", "line")
+    ]

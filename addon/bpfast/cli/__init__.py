@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 something failed, 2 bad input or not supported. Errors go
 to stderr, one line each.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -33,8 +34,12 @@ for _verb in (run, verdict, check, compile_, examine):
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
     log.set_up()
+    if sys.stdout is None:
+        click.echo("stdout is closed: there is nowhere to print to", err=True)
+        sys.exit(1)
     try:
         cli.main(args=arguments, prog_name="bpfast", standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.ClickException as error:
@@ -48,4 +53,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except BPFastError as error:
         click.echo(error, err=True)
         sys.exit(1)
+    except OSError as error:
+        _give_up_output(error)
     sys.exit(0)
+
+
+def _give_up_output(error: OSError) -> NoReturn:
+    """End with 1 when nobody reads what is printed, or the disk is full; say so where that can be heard."""
+    # The interpreter flushes once more on its way out.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not isinstance(error, BrokenPipeError):
+        click.echo(f"the output cannot be written: {error.strerror}", err=True)
+    sys.exit(1)

@@ -63,6 +63,9 @@ def verdict(  # noqa: PLR0913 - one parameter an option
         if bool(value) is scenarios:
             message = f"{option} stands in each scenario" if scenarios else f"missing option {option}"
             raise click.UsageError(message)
+    if sys.stdin is None:
+        message = "stdin is closed: send streams or scenarios, one JSON object a line"
+        raise click.UsageError(message)
     if scenarios:
         chosen = engine_named(engine)
         try:

@@ -9,7 +9,8 @@ from bpfast.automata.syntax import parse
 from bpfast.errors import BadInput, BPFastError, Failure, Fault
 from bpfast.kernel.attach import Place, host_index
 from bpfast.kernel.netns import entered, read_interface
-from bpfast.policy.reader import Policy, read_policies
+from bpfast.log import Event, logger
+from bpfast.policy.reader import Policy, examine
 from bpfast.standalone.endpoints import Endpoint, check_addresses, with_addresses
 from bpfast.standalone.files import read_endpoints, read_texts
 
@@ -26,8 +27,18 @@ def regex_fault(text: str) -> str | None:
 
 
 def read_all_policies(paths: Sequence[Path]) -> tuple[Policy, ...]:
-    """Read every policy file; BadInput has every fault of all of them."""
-    return read_policies(read_texts(paths), regex_fault)
+    """Read every policy file; BadInput has every fault of all of them.
+
+    What is no policy and was not read is logged.
+    """
+    reading = examine(read_texts(paths), regex_fault)
+    for each in reading.passed_over:
+        logger().warning(
+            Event.OBJECT_PASSED_OVER, file=each.source, line=each.line, kind=each.kind, name=each.name
+        )
+    if reading.faults:
+        raise BadInput(reading.faults)
+    return reading.policies
 
 
 def place_of(endpoint: Endpoint) -> Place | None:
