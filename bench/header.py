@@ -65,7 +65,7 @@ def main() -> None:
     print(f"Linux {platform.release()}, {platform.machine()}")
     print("peers  ports each  ns above a frame that is not IP")
     with Trial(code) as trial:
-        program = trial.programs.load("bpfast_entry", trial.endpoint)
+        program = trial.programs.load("xdp/bpfast_entry", trial.endpoint)
         for peers, ports in SIZES:
             whole = _measure(trial, program, peers, ports)
             print(f"{peers:5}  {ports:10}  {whole - _least(program, bytes(60)):31}")

@@ -18,9 +18,9 @@ def main() -> None:
     with Trial(code) as trial:
         costs = trial.programs.verifier_costs()
     print(f"Linux {platform.release()}, {platform.machine()}")
-    print("program          instructions  processed by the verifier")
+    print("program             instructions  processed by the verifier")
     for name, processed in costs.items():
-        print(f"{name:16} {len(code[name]) // 8:12,} {processed:26,}")
+        print(f"{name:19} {len(code[name]) // 8:12,} {processed:26,}")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import pytest
 from bpfast import abi
 from bpfast.abi import ActionWord, Direction, MapNumber, Reason, Slot, Verdict
 from bpfast.events.verdict import VerdictEvent, decode
-from bpfast.kernel.compiler import PROGRAMS
+from bpfast.kernel.compiler import PROGRAMS, TEXTS
 from bpfast.kernel.maps import SHAPES
 from bpfast.kernel.program import STAGES
 from bpfast.kernel.state import EndpointConfig
@@ -288,17 +288,18 @@ def test_an_event_is_read_as_the_header_lays_it_out(said: Header) -> None:
 
 
 def test_stages_are_in_the_order_of_the_slots() -> None:
-    """STAGES has a program for each slot but the foreign one, in the enum's order, named as the slot."""
-    slots = [slot for slot in Slot if slot not in (Slot.NEXT, Slot.MAX)]
+    """STAGES has a program for each slot, in the enum's order, named as the slot."""
+    slots = [slot for slot in Slot if slot is not Slot.MAX]
 
     assert [(slot, f"bpfast_{slot.name.lower()}") for slot in slots] == list(STAGES.items())
 
 
-def test_programs_are_those_of_the_text() -> None:
-    """PROGRAMS names each program of bpfast.c, in its order."""
-    text = (BPF / "bpfast.c").read_text()
+@pytest.mark.parametrize("hook", TEXTS)
+def test_programs_are_those_of_the_text(hook: str) -> None:
+    """PROGRAMS names each program of a hook's text, in its order."""
+    text = (BPF / TEXTS[hook]).read_text()
 
-    assert re.findall(r"^int (bpfast_\w+)\(", text, re.MULTILINE) == list(PROGRAMS)
+    assert re.findall(r"^int (bpfast_\w+)\(", text, re.MULTILINE) == list(PROGRAMS[hook])
 
 
 def test_every_map_has_a_shape_and_a_line() -> None:

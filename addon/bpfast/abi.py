@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from enum import IntEnum, IntFlag
 from ipaddress import IPv4Address, IPv6Address
 
-ABI_VERSION = 3
+ABI_VERSION = 4
 
 MAX_ENDPOINTS = 256
 MAX_FLOWS = 65536
@@ -186,17 +186,16 @@ class Count(IntEnum):
 
 
 class Slot(IntEnum):
-    """Slots of the chain's prog-array."""
+    """Slots of the chain's prog-arrays."""
 
     FLOW = 0
     PROVE = 1
     HEADER = 2
     HTTP = 3
     VERDICT = 4
-    NEXT = 5
-    CHUNK = 6
-    RECALL = 7
-    MAX = 8
+    CHUNK = 5
+    RECALL = 6
+    MAX = 7
 
 
 class MapNumber(IntEnum):
@@ -221,7 +220,9 @@ class MapNumber(IntEnum):
     RATES = 0x6210
     ANSWERS = 0x6211
     CHAIN = 0x6212
-    SWEEP = 0x6213
+    CHAIN_TCX = 0x6213
+    NEXT = 0x6214
+    SWEEP = 0x6215
 
 
 ENDPOINT_IMMEDIATE = 0x6E0D9017

@@ -10,7 +10,7 @@
 #ifndef BPFAST_LIB_ABI_H
 #define BPFAST_LIB_ABI_H
 
-#define ABI_VERSION 3 /* of everything pinned; another version starts afresh */
+#define ABI_VERSION 4 /* of everything pinned; another version starts afresh */
 
 /* ---- limits --------------------------------------------------------------- */
 
@@ -201,8 +201,9 @@ enum count {
 /* ---- programs ------------------------------------------------------------------ */
 
 /*
- * Slots of the chain's prog-array. Add at the end. ENTRY, GUARD and WATCH are
- * attached, one of each an endpoint; they are not in the array.
+ * Slots of the chain's prog-arrays, one of XDP and one of tcx programs. Add at the
+ * end. ENTRY, GUARD and WATCH are attached, one of each an endpoint; they are not
+ * in the arrays.
  */
 enum slot {
 	SLOT_FLOW = 0,
@@ -210,7 +211,6 @@ enum slot {
 	SLOT_HEADER,
 	SLOT_HTTP,
 	SLOT_VERDICT,
-	SLOT_NEXT, /* a foreign XDP program, or empty */
 	SLOT_CHUNK,
 	SLOT_RECALL,
 	SLOT_MAX,
@@ -241,6 +241,8 @@ enum map_number {
 	MAP_RATES,
 	MAP_ANSWERS,
 	MAP_CHAIN,
+	MAP_CHAIN_TCX,
+	MAP_NEXT,
 	MAP_SWEEP,
 };
 

@@ -4,13 +4,13 @@
  * without payload that goes on to the server.
  *
  *   client's segment   eth | IP | TCP, options | payload
- *   answer             eth'| IP'| TCP', timestamps? | 403     (XDP_TX)
- *   to the server      eth | IP'| TCP', timestamps? |         (XDP_PASS)
+ *   answer             eth'| IP'| TCP', timestamps? | 403     (send_back())
+ *   to the server      eth | IP'| TCP', timestamps? |         (pass())
  *
  * IP is IPv4 or IPv6, written anew: options and the jumbo length are gone.
  *
  * Checksums: between pods of one node a segment carries only the sum of its
- * pseudo header (the device would complete it), and XDP cannot see the flag
+ * pseudo header (the device would complete it), and no program can see the flag
  * that says so; the flag and the place stay with the packet whatever is made
  * of it. So the packet itself decides: whose checksum field is exactly the
  * pseudo header's sum gets only that sum again, all others a whole checksum.
@@ -102,15 +102,14 @@ static __always_inline u64 pseudo_sum(const struct flow_key *key, u32 tcp_bytes)
 }
 
 /* Find the timestamps option (RFC 7323 3.2); returns 1 and both values as they are. */
-static __always_inline int find_timestamps(struct xdp_md *ctx, struct context *c, u32 *value,
-					   u32 *echo)
+static __always_inline int find_timestamps(FRAME *ctx, struct context *c, u32 *value, u32 *echo)
 {
 	u32 bytes = c->packet.payload - c->packet.l4 - TCP_BYTES, i;
 
 	if (bytes < OPTION_TIMESTAMPS_BYTES || bytes > MAX_OPTION_BYTES)
 		return 0;
 	bytes = bounded_size(bytes, 64);
-	if (bpf_xdp_load_bytes(ctx, c->packet.l4 + TCP_BYTES, c->piece, bytes))
+	if (frame_load(ctx, c->packet.l4 + TCP_BYTES, c->piece, bytes))
 		return 0;
 	c->option = 0;
 #pragma clang loop unroll(disable)
@@ -140,16 +139,15 @@ static __always_inline int find_timestamps(struct xdp_md *ctx, struct context *c
 	return 0;
 }
 
-static __always_inline void swap_ethernet(struct xdp_md *ctx)
+static __always_inline int swap_ethernet(FRAME *ctx)
 {
-	u8 *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	u8 source[6];
+	u8 old[12], turned[12];
 
-	if (data + ETHERNET_BYTES > end)
-		return;
-	__builtin_memcpy(source, data + 6, 6);
-	__builtin_memcpy(data + 6, data, 6);
-	__builtin_memcpy(data, source, 6);
+	if (frame_load(ctx, 0, old, sizeof(old)))
+		return -1;
+	__builtin_memcpy(turned, old + 6, 6);
+	__builtin_memcpy(turned + 6, old, 6);
+	return frame_store_link(ctx, 0, turned, sizeof(turned));
 }
 
 /* The IP header; not what the client's had beside addresses. Returns its length. */
@@ -216,28 +214,52 @@ static __always_inline int is_partial(const struct context *c, u16 check)
 	return check == fold(pseudo_sum(&c->key, tcp_bytes));
 }
 
-/*
- * Make the packet in hand into `segment`. 0, or -1 when there is no room to
- * grow it; then nothing has changed.
- */
-static __always_inline int compose(struct xdp_md *ctx, struct context *c,
-				   const struct segment *segment)
+/* Write the headers and the answer's text; 0, or not. */
+static __always_inline int write_segment(FRAME *ctx, const struct context *c, struct wire *wire,
+					 u32 header, struct answer *answer, u32 text_bytes)
 {
-	u32 frame = frame_bytes(ctx), header = TCP_BYTES, text_bytes = 0;
-	u32 value = 0, echo = 0, l3 = c->packet.l3, index = segment->text, ip;
+	u32 at = c->packet.l3;
+
+	if (c->packet.version == 6) {
+		if (frame_store(ctx, at, &wire->ipv6, IPV6_BYTES))
+			return -1;
+		at += IPV6_BYTES;
+	} else {
+		if (frame_store(ctx, at, &wire->ipv4, IPV4_BYTES))
+			return -1;
+		at += IPV4_BYTES;
+	}
+	if (frame_store(ctx, at, &wire->source_port, TCP_BYTES))
+		return -1;
+	if (header > TCP_BYTES && frame_store(ctx, at + TCP_BYTES, wire->nop, TIMESTAMP_BYTES))
+		return -1;
+	return answer ? frame_store(ctx, at + header, answer->text, text_bytes) : 0;
+}
+
+/* How compose() ends beside 0. */
+enum composed {
+	COMPOSED = 0,
+	NO_ROOM = 1,   /* it could not be grown, and has not changed */
+	HALF_MADE = 2, /* it could not be written, and must not go anywhere */
+};
+
+/* Make the packet in hand into `segment`. */
+static __always_inline u32 compose(FRAME *ctx, struct context *c, const struct segment *segment)
+{
+	u32 header = TCP_BYTES, text_bytes = 0, value = 0, echo = 0, index = segment->text, end;
 	struct answer *answer = 0;
 	u16 fields[2]; /* window and checksum */
 	struct wire wire;
 	u64 tail = 0;
 
-	if (bpf_xdp_load_bytes(ctx, c->packet.l4 + 14, fields, sizeof(fields)))
-		return -1;
+	if (frame_load(ctx, c->packet.l4 + 14, fields, sizeof(fields)))
+		return NO_ROOM;
 	if (find_timestamps(ctx, c, &value, &echo))
 		header += TIMESTAMP_BYTES;
 	if (index < ANSWER_COUNT) {
 		answer = bpf_map_lookup_elem(MAP(MAP_ANSWERS), &index);
 		if (!answer)
-			return -1;
+			return NO_ROOM;
 		text_bytes = answer->length;
 		text_bytes = bounded_size(text_bytes, ANSWER_BYTES);
 		tail = (u32)bpf_csum_diff(0, 0, (void *)answer->text, ANSWER_BYTES, 0);
@@ -249,22 +271,14 @@ static __always_inline int compose(struct xdp_md *ctx, struct context *c,
 	wire.echo = segment->to_client ? value : echo;
 	fill_checksum(&wire, header, is_partial(c, fields[1]),
 		      pseudo_sum(&c->key, header + text_bytes), tail);
-	ip = fill_ip(&wire, c, segment->to_client, header + text_bytes);
-	if (bpf_xdp_adjust_tail(ctx, (int)(l3 + ip + header + text_bytes - frame)))
-		return -1;
-	if (segment->to_client)
-		swap_ethernet(ctx);
-	if (ip == IPV6_BYTES)
-		bpf_xdp_store_bytes(ctx, l3, &wire.ipv6, IPV6_BYTES);
-	else
-		bpf_xdp_store_bytes(ctx, l3, &wire.ipv4, IPV4_BYTES);
-	l3 += ip;
-	bpf_xdp_store_bytes(ctx, l3, &wire.source_port, TCP_BYTES);
-	if (header > TCP_BYTES)
-		bpf_xdp_store_bytes(ctx, l3 + TCP_BYTES, wire.nop, TIMESTAMP_BYTES);
-	if (answer)
-		bpf_xdp_store_bytes(ctx, l3 + header, answer->text, text_bytes);
-	return 0;
+	end = c->packet.l3 + fill_ip(&wire, c, segment->to_client, header + text_bytes);
+	if (frame_remake(ctx, end + header + text_bytes, c->packet.l4 - end))
+		return NO_ROOM;
+	if (segment->to_client && swap_ethernet(ctx))
+		return HALF_MADE;
+	if (write_segment(ctx, c, &wire, header, answer, text_bytes))
+		return HALF_MADE;
+	return COMPOSED;
 }
 
 #endif /* BPFAST_LIB_COMPOSE_H */

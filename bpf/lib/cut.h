@@ -16,7 +16,7 @@
 #define CUT_SUM_PIECES 5
 #define CUT_SUM_MOST (CUT_SUM_PIECES * PIECE)
 
-static __always_inline s64 piece_sum(struct xdp_md *ctx, struct context *c, u32 from, u32 bytes)
+static __always_inline s64 piece_sum(FRAME *ctx, struct context *c, u32 from, u32 bytes)
 {
 	u64 sum = 0;
 	u32 i;
@@ -25,7 +25,7 @@ static __always_inline s64 piece_sum(struct xdp_md *ctx, struct context *c, u32 
 	for (i = 0; i < PIECE / 8; i++)
 		((volatile u64 *)c->piece)[i] = 0; /* or the compiler calls memset() */
 	bytes = bounded_size(bytes > PIECE ? PIECE : bytes, PIECE);
-	if (bpf_xdp_load_bytes(ctx, c->packet.payload + from, c->piece, bytes))
+	if (frame_load(ctx, c->packet.payload + from, c->piece, bytes))
 		return -1;
 #pragma clang loop unroll(full)
 	for (i = 0; i < PIECE / CUT_SUM_CHUNK; i++)
@@ -34,7 +34,7 @@ static __always_inline s64 piece_sum(struct xdp_md *ctx, struct context *c, u32 
 	return sum;
 }
 
-static __always_inline s64 payload_sum(struct xdp_md *ctx, struct context *c, u32 bytes)
+static __always_inline s64 payload_sum(FRAME *ctx, struct context *c, u32 bytes)
 {
 	s64 sum = 0, part;
 	u32 from;
@@ -54,24 +54,25 @@ static __always_inline s64 payload_sum(struct xdp_md *ctx, struct context *c, u3
 	return sum;
 }
 
-/* The TCP checksum of the packet in hand, cut; 0, or -1. */
-static __always_inline int cut_checksum(struct xdp_md *ctx, struct context *c, u8 flags, u16 *check)
+/* The TCP checksum of the packet in hand with `bytes` of its payload; 0, or -1. */
+static __always_inline int cut_checksum(FRAME *ctx, struct context *c, u32 bytes, u8 flags,
+					u16 *check)
 {
 	u32 header = c->packet.payload - c->packet.l4;
-	u64 sum = pseudo_sum(&c->key, header + c->position);
+	u64 sum = pseudo_sum(&c->key, header + bytes);
 	s64 tail;
 
-	if (bpf_xdp_load_bytes(ctx, c->packet.l4 + 16, check, sizeof(*check)))
+	if (frame_load(ctx, c->packet.l4 + 16, check, sizeof(*check)))
 		return -1;
 	if (is_partial(c, *check)) {
 		*check = fold(sum);
 		return 0;
 	}
-	tail = payload_sum(ctx, c, c->position);
+	tail = payload_sum(ctx, c, bytes);
 	if (tail < 0 || header < TCP_BYTES || header > TCP_BYTES + MAX_OPTION_BYTES)
 		return -1;
 	header = bounded_size(header, 64);
-	if (bpf_xdp_load_bytes(ctx, c->packet.l4, c->piece, header))
+	if (frame_load(ctx, c->packet.l4, c->piece, header))
 		return -1;
 	c->piece[13] = flags;
 	c->piece[16] = 0;
@@ -81,34 +82,33 @@ static __always_inline int cut_checksum(struct xdp_md *ctx, struct context *c, u
 	return 0;
 }
 
-static __always_inline int set_ipv4_length(struct xdp_md *ctx, u32 l3, u32 bytes)
+static __always_inline int set_ipv4_length(FRAME *ctx, u32 l3, u32 bytes)
 {
 	u16 total = length_field(bytes), check = 0;
 	u8 ip[IPV4_BYTES];
 
-	if (bpf_xdp_load_bytes(ctx, l3, ip, sizeof(ip)))
+	if (frame_load(ctx, l3, ip, sizeof(ip)))
 		return -1;
 	__builtin_memcpy(&ip[2], &total, sizeof(total));
 	__builtin_memcpy(&ip[10], &check, sizeof(check));
 	check = ~fold((u32)bpf_csum_diff(0, 0, (void *)ip, sizeof(ip), 0));
 	__builtin_memcpy(&ip[10], &check, sizeof(check));
-	return bpf_xdp_store_bytes(ctx, l3, ip, sizeof(ip)) ? -1 : 0;
+	return frame_store(ctx, l3, ip, sizeof(ip)) ? -1 : 0;
 }
 
 /* `bytes` behind IPv6's header; options stand there only with BIG TCP (parse_jumbo()). */
-static __always_inline int set_ipv6_length(struct xdp_md *ctx, u32 l3, u32 l4, u32 bytes)
+static __always_inline int set_ipv6_length(FRAME *ctx, u32 l3, u32 l4, u32 bytes)
 {
 	u16 payload = length_field(bytes);
 	u64 options = jumbo_options(bytes);
 
-	if (l4 != l3 + IPV6_BYTES &&
-	    bpf_xdp_store_bytes(ctx, l3 + IPV6_BYTES, &options, sizeof(options)))
+	if (l4 != l3 + IPV6_BYTES && frame_store(ctx, l3 + IPV6_BYTES, &options, sizeof(options)))
 		return -1;
-	return bpf_xdp_store_bytes(ctx, l3 + 4, &payload, sizeof(payload)) ? -1 : 0;
+	return frame_store(ctx, l3 + 4, &payload, sizeof(payload)) ? -1 : 0;
 }
 
 /* The IP header's length of a packet that ends at `end`. */
-static __always_inline int set_length(struct xdp_md *ctx, const struct context *c, u32 end)
+static __always_inline int set_length(FRAME *ctx, const struct context *c, u32 end)
 {
 	u32 l3 = c->packet.l3;
 
@@ -118,21 +118,23 @@ static __always_inline int set_length(struct xdp_md *ctx, const struct context *
 }
 
 /*
- * Shorten the packet in hand to the payload before the cursor: lengths and
- * checksums. FIN and PSH go with what is cut off. 0, or -1.
+ * Shorten the packet in hand to the payload before the cursor, or to less where
+ * the hook cannot do so much: lengths and checksums. FIN and PSH go with what is
+ * cut off. 0, or -1.
  */
-static __always_inline int cut(struct xdp_md *ctx, struct context *c)
+static __always_inline int cut(FRAME *ctx, struct context *c)
 {
-	u32 l4 = c->packet.l4, end = c->packet.payload + c->position;
-	u32 frame = frame_bytes(ctx);
+	u32 l4 = c->packet.l4, payload = c->packet.payload, end = payload + c->position;
+	u32 most = frame_cut_most(ctx, payload, c->direction == DIRECTION_EGRESS);
 	u8 flags = c->packet.flags & ~(TCP_FIN | TCP_PSH);
 	u16 check;
 
-	if (cut_checksum(ctx, c, flags, &check) || bpf_xdp_adjust_tail(ctx, (int)(end - frame)) ||
-	    set_length(ctx, c, end))
+	if (end > most)
+		end = most;
+	if (cut_checksum(ctx, c, end - payload, flags, &check) || frame_resize(ctx, end) ||
+	    set_length(ctx, c, end) || frame_store(ctx, l4 + 13, &flags, sizeof(flags)) ||
+	    frame_store(ctx, l4 + 16, &check, sizeof(check)))
 		return -1;
-	bpf_xdp_store_bytes(ctx, l4 + 13, &flags, sizeof(flags));
-	bpf_xdp_store_bytes(ctx, l4 + 16, &check, sizeof(check));
 	return 0;
 }
 

@@ -30,6 +30,10 @@
  *   rates          per CPU: struct rate                  VERDICT
  *   answers        enum answer_index -> struct answer    user space
  *   chain          enum slot -> XDP program              user space
+ *   chain_tcx      enum slot -> tcx program: such an     user space
+ *                  array takes one type of program
+ *   next           endpoint -> the foreign XDP program   user space
+ *                  that was there before us
  *   sweep          one struct sweep: a flow to look at   user space
  */
 #ifndef BPFAST_LIB_MAPS_H

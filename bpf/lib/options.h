@@ -59,7 +59,7 @@ static __always_inline void blank_mptcp(struct context *c, u32 bytes)
 }
 
 /* Take Multipath TCP off a SYN without payload; -1 when the packet cannot be written. */
-static __always_inline int strip_mptcp(struct xdp_md *ctx, struct context *c)
+static __always_inline int strip_mptcp(FRAME *ctx, struct context *c)
 {
 	u32 l4 = c->packet.l4, bytes = c->packet.payload - l4;
 	u16 check, zero = 0;
@@ -68,7 +68,7 @@ static __always_inline int strip_mptcp(struct xdp_md *ctx, struct context *c)
 	if (bytes <= TCP_BYTES || bytes > MAX_TCP_BYTES)
 		return 0;
 	bytes = bounded_size(bytes, 64);
-	if (bpf_xdp_load_bytes(ctx, l4, c->piece, bytes))
+	if (frame_load(ctx, l4, c->piece, bytes))
 		return -1;
 	blank_mptcp(c, bytes - TCP_BYTES);
 	if (!c->blanked)
@@ -81,7 +81,7 @@ static __always_inline int strip_mptcp(struct xdp_md *ctx, struct context *c)
 		check = ~fold(sum);
 		__builtin_memcpy(&c->piece[16], &check, 2);
 	}
-	return bpf_xdp_store_bytes(ctx, l4, c->piece, bytes) ? -1 : 0;
+	return frame_store(ctx, l4, c->piece, bytes) ? -1 : 0;
 }
 
 #endif /* BPFAST_LIB_OPTIONS_H */

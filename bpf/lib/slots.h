@@ -13,8 +13,10 @@
  *               |    |                 |
  *               |    +-----------------+--> VERDICT --> 403, reset, drop
  *               |
- *             guard (tcx, behind the chain on the same device)
+ *             guard (tcx, behind an XDP chain on the same device)
  *
+ * NEXT is a foreign XDP program, one an endpoint, or nobody; behind a tcx chain
+ * it is always nobody: tcx programs follow each other by themselves.
  * A tail call that misses continues behind it: it is counted, and what is
  * policed is denied (missed()).
  */
@@ -23,19 +25,17 @@
 
 #include "flow.h"
 
-/* Hidden from the compiler: it would calculate with the end pointer itself. */
-static __always_inline u32 frame_bytes(struct xdp_md *ctx)
-{
-	u64 bytes = ctx->data_end - ctx->data;
-
-	opaque(bytes);
-	return (u32)bytes;
-}
-
 /* Go to a stage; returns only when the slot is empty or calls are used up. */
 static __always_inline void jump(void *ctx, u32 slot)
 {
-	bpf_tail_call_(bpf_pseudo_fd(1, MAP_CHAIN), ctx, slot);
+	bpf_tail_call_(bpf_pseudo_fd(1, FRAME_CHAIN), ctx, slot);
+}
+
+/* Go to whoever was on the device before us; returns when nobody was. */
+static __always_inline void jump_next(void *ctx, u32 endpoint)
+{
+	if (FRAME_HAS_NEXT)
+		bpf_tail_call_(bpf_pseudo_fd(1, MAP_NEXT), ctx, endpoint);
 }
 
 #endif /* BPFAST_LIB_SLOTS_H */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * The only ways out of the chain: pass, drop, send back.
+ * The only ways out of the chain: pass, drop, send back; and those of the guard
+ * and the watcher.
  *
- * Each releases the claim; what passes carries the mark for the guard and goes
- * through slot NEXT, what does not is counted under its reason.
+ * Each of the chain's releases the claim; what passes carries the mark for the
+ * guard and goes on to NEXT, what does not is counted under its reason.
  */
 #ifndef BPFAST_LIB_VERDICT_H
 #define BPFAST_LIB_VERDICT_H
@@ -26,43 +27,44 @@ static __always_inline int drop(struct context *c, u32 reason)
 {
 	count_reason(reason);
 	release(c);
-	return XDP_DROP;
+	return FRAME_DROP;
 }
 
 /* What is none of ours goes on to whoever was there before us. */
-static __always_inline int pass_unmarked(struct xdp_md *ctx)
+static __always_inline int pass_unmarked(FRAME *ctx, u32 endpoint)
 {
-	jump(ctx, SLOT_NEXT);
-	return XDP_PASS; /* an empty slot: nobody was */
+	jump_next(ctx, endpoint);
+	return FRAME_PASS;
 }
 
-/* The watcher as XDP judges nothing: what it has seen goes on. */
+/* The watcher judges nothing, and the guard not what the chain has: it goes on. */
 static __always_inline int unjudged(void)
 {
-	return XDP_PASS;
+	return FRAME_PASS;
+}
+
+/* What the guard does not let in. */
+static __always_inline int keep_out(u32 reason)
+{
+	count_reason(reason);
+	return FRAME_DROP;
 }
 
 /* Pass a packet that the chain has judged, with the mark that the guard demands. */
-static __always_inline int pass(struct xdp_md *ctx, struct context *c)
+static __always_inline int pass(FRAME *ctx, struct context *c)
 {
-	u64 *mark;
-
 	release(c);
-	if (bpf_xdp_adjust_meta(ctx, -(int)sizeof(*mark)))
+	if (frame_mark(ctx, c->mark))
 		return drop(c, REASON_NO_MARK);
-	mark = (void *)(long)ctx->data_meta;
-	if ((void *)(mark + 1) > (void *)(long)ctx->data)
-		return drop(c, REASON_NO_MARK);
-	*mark = c->mark;
-	jump(ctx, SLOT_NEXT);
-	return XDP_PASS;
+	jump_next(ctx, c->endpoint);
+	return FRAME_PASS;
 }
 
 /* Send back what VERDICT has made of the packet. */
-static __always_inline int send_back(struct context *c)
+static __always_inline int send_back(FRAME *ctx, struct context *c)
 {
 	release(c);
-	return XDP_TX;
+	return frame_send_back(ctx);
 }
 
 /* Behind a jump that must not return. */
@@ -72,7 +74,7 @@ static __always_inline int missed(struct context *c)
 }
 
 /* Hand the packet to VERDICT. */
-static __always_inline int judge(struct xdp_md *ctx, struct context *c, u32 outcome, u32 reason)
+static __always_inline int judge(FRAME *ctx, struct context *c, u32 outcome, u32 reason)
 {
 	c->outcome = outcome;
 	c->reason = reason;

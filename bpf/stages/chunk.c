@@ -81,8 +81,8 @@ static __always_inline void framing_bytes(struct context *c, struct record *reco
  * Everything goes through memory (lib/context.h), or the verifier would follow
  * each step once more for each number of bytes that the one before can take.
  */
-static __always_inline u32 framing(struct xdp_md *ctx, struct context *c, struct flow *flow,
-				   u8 *log, const u32 mask)
+static __always_inline u32 framing(FRAME *ctx, struct context *c, struct flow *flow, u8 *log,
+				   const u32 mask)
 {
 	volatile struct walk_note *note = &c->note;
 	struct record *record;
@@ -92,7 +92,7 @@ static __always_inline u32 framing(struct xdp_md *ctx, struct context *c, struct
 		return CHUNK_LOG_FULL;
 	note->bytes = bytes > RECORD_TEXT ? RECORD_TEXT : bytes;
 	bytes = bounded_size(note->bytes, 32);
-	if (bpf_xdp_load_bytes(ctx, c->packet.payload + c->position, c->piece, bytes))
+	if (frame_load(ctx, c->packet.payload + c->position, c->piece, bytes))
 		return REASON_BAD_PACKET;
 	record = record_at(log, mask, note->at);
 	framing_bytes(c, record, bytes);
@@ -105,7 +105,7 @@ static __always_inline u32 framing(struct xdp_md *ctx, struct context *c, struct
 }
 
 /* As many steps as a run takes. */
-static __always_inline u32 chunks(struct xdp_md *ctx, struct context *c, struct flow *flow, u8 *log,
+static __always_inline u32 chunks(FRAME *ctx, struct context *c, struct flow *flow, u8 *log,
 				  const u32 mask)
 {
 	u32 step;
@@ -127,7 +127,7 @@ static __always_inline u32 chunks(struct xdp_md *ctx, struct context *c, struct 
 }
 
 /* The log is full: into a slot of the pool, or wait until the server has some of it. */
-static __always_inline int enlarge_log(struct xdp_md *ctx, struct context *c, struct flow *flow)
+static __always_inline int enlarge_log(FRAME *ctx, struct context *c, struct flow *flow)
 {
 	u32 slot, i, n = c->log_next - LOG_INLINE;
 	u8 *large;
@@ -151,7 +151,7 @@ static __always_inline int enlarge_log(struct xdp_md *ctx, struct context *c, st
  * A request that was allowed and is denied for its body: it is taken back, so
  * that the answer finds its place as for any other request.
  */
-static __always_inline int deny_body(struct xdp_md *ctx, struct context *c, u32 reason)
+static __always_inline int deny_body(FRAME *ctx, struct context *c, u32 reason)
 {
 	c->head.requests--;
 	if (before(c->head.start, c->packet.seq + c->prove_to))
@@ -159,14 +159,14 @@ static __always_inline int deny_body(struct xdp_md *ctx, struct context *c, u32 
 	return deny(ctx, c, reason);
 }
 
-static __always_inline int stage_chunk(struct xdp_md *ctx)
+static __always_inline int stage_chunk(FRAME *ctx)
 {
 	struct context *c = context_get();
 	struct flow *flow;
 	u32 result;
 
 	if (!c)
-		return XDP_DROP;
+		return FRAME_DROP;
 	flow = flow_get(&c->key);
 	if (!flow)
 		return drop(c, REASON_INTERNAL);

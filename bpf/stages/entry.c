@@ -25,7 +25,22 @@ static __always_inline int port_is_inspected(const struct endpoint *endpoint, u1
 	return endpoint->inspected[(port >> 3) & 8191] & (1 << (port & 7));
 }
 
-static __always_inline int stage_entry(struct xdp_md *ctx)
+/* The packet in hand; its headers need not be readable yet. */
+static __always_inline int parse_frame(FRAME *ctx, struct packet *packet)
+{
+	int kind = parse_packet((void *)(long)ctx->data, (void *)(long)ctx->data_end,
+				frame_size(ctx), packet);
+
+	if (kind == PACKET_REFUSED && packet->reason == REASON_BAD_PACKET && frame_pull(ctx))
+		kind = parse_packet((void *)(long)ctx->data, (void *)(long)ctx->data_end,
+				    frame_size(ctx), packet);
+	if (kind != PACKET_REFUSED && packet->l3 > ETHERNET_BYTES + VLAN_BYTES &&
+	    frame_has_tag(ctx))
+		return refuse(packet, REASON_VLAN_DEPTH); /* the third */
+	return kind;
+}
+
+static __always_inline int stage_entry(FRAME *ctx)
 {
 	u32 number = (u32)bpf_pseudo_fd(0, ENDPOINT_IMMEDIATE);
 	struct context *c = context_get();
@@ -33,19 +48,18 @@ static __always_inline int stage_entry(struct xdp_md *ctx)
 	int kind;
 
 	if (!c)
-		return XDP_DROP;
+		return FRAME_DROP;
 	c->holds_claim = 0;
 	if (!endpoint)
 		return drop(c, REASON_INTERNAL);
 	c->revised = 0;
 	if (!(endpoint->flags & ENDPOINT_ENFORCED))
-		return pass_unmarked(ctx);
+		return pass_unmarked(ctx, number);
 	c->began = endpoint->flags & ENDPOINT_TIMING ? bpf_ktime_get_ns() : 0;
-	kind = parse_packet((void *)(long)ctx->data, (void *)(long)ctx->data_end, frame_bytes(ctx),
-			    &c->packet);
+	kind = parse_frame(ctx, &c->packet);
 	c->packet.kind = kind;
 	if (kind == PACKET_NOT_IP)
-		return pass_unmarked(ctx);
+		return pass_unmarked(ctx, number);
 	if (kind == PACKET_REFUSED)
 		return drop(c, c->packet.reason);
 	c->endpoint = number;

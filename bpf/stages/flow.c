@@ -16,8 +16,7 @@
  * Payload that the server has: it never passes again, only what the segment
  * says beside it. A FIN stands where the client's bytes end, so it is new.
  */
-static __always_inline int take_old(struct xdp_md *ctx, struct context *c, struct flow *flow,
-				    int fin)
+static __always_inline int take_old(FRAME *ctx, struct context *c, struct flow *flow, int fin)
 {
 	if (fin) {
 		if (flow->head.phase == PHASE_HEAD)
@@ -28,7 +27,7 @@ static __always_inline int take_old(struct xdp_md *ctx, struct context *c, struc
 }
 
 /* Is this payload old, new or both? Positions are offsets in the payload. */
-static __always_inline int take_payload(struct xdp_md *ctx, struct context *c, struct flow *flow)
+static __always_inline int take_payload(FRAME *ctx, struct context *c, struct flow *flow)
 {
 	struct packet *packet = &c->packet;
 	u32 end = packet->seq + packet->length;
@@ -113,7 +112,7 @@ static __always_inline u32 read_server(struct context *c, struct flow *flow)
  * server may take ends the connection here too: with SYN cookies the client
  * could open the next one on these numbers without any SYN-ACK.
  */
-static __always_inline int take_reset(struct xdp_md *ctx, struct context *c, struct flow *flow)
+static __always_inline int take_reset(FRAME *ctx, struct context *c, struct flow *flow)
 {
 	s64 ahead = distance(c->packet.seq, flow->expected + flow->client_fin);
 	u64 left = flow->head.phase == PHASE_BODY ? flow->head.length : 0;
@@ -132,7 +131,7 @@ static __always_inline int take_reset(struct xdp_md *ctx, struct context *c, str
  * waiting for, it goes on with one that is: a bare ACK must not open a socket
  * in the middle of the stream (SYN cookies).
  */
-static __always_inline int take_ack(struct xdp_md *ctx, struct context *c, struct flow *flow)
+static __always_inline int take_ack(FRAME *ctx, struct context *c, struct flow *flow)
 {
 	if (before(c->packet.seq, c->acked - 1))
 		return judge(ctx, c, OUTCOME_BARE_ACK, REASON_OLD_SEGMENT);
@@ -146,7 +145,7 @@ static __always_inline int take_ack(struct xdp_md *ctx, struct context *c, struc
 	return pass(ctx, c);
 }
 
-static __always_inline int claimed(struct xdp_md *ctx, struct context *c, struct flow *flow)
+static __always_inline int claimed(FRAME *ctx, struct context *c, struct flow *flow)
 {
 	struct packet *packet = &c->packet;
 	u32 unseen;
@@ -183,14 +182,14 @@ static __always_inline int claimed(struct xdp_md *ctx, struct context *c, struct
 	return take_ack(ctx, c, flow);
 }
 
-static __always_inline int stage_flow(struct xdp_md *ctx)
+static __always_inline int stage_flow(FRAME *ctx)
 {
 	struct context *c = context_get();
 	struct packet *packet;
 	struct flow *flow;
 
 	if (!c)
-		return XDP_DROP;
+		return FRAME_DROP;
 	packet = &c->packet;
 	c->runs = 0;
 	c->begun = 0;

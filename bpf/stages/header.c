@@ -38,7 +38,7 @@ static __always_inline int is_needed_icmp(const struct packet *packet)
 }
 
 /* Not an inspected connection: layer 3 and 4 decide. */
-static __always_inline int plain(struct xdp_md *ctx, struct context *c, u32 verdict)
+static __always_inline int plain(FRAME *ctx, struct context *c, u32 verdict)
 {
 	struct packet *packet = &c->packet;
 	int opens = packet->protocol == PROTO_TCP && packet->flags & TCP_SYN &&
@@ -59,7 +59,7 @@ static __always_inline int plain(struct xdp_md *ctx, struct context *c, u32 verd
 }
 
 /* A segment of a connection that is over: may it still come? */
-static __always_inline int late(struct xdp_md *ctx, struct context *c)
+static __always_inline int late(FRAME *ctx, struct context *c)
 {
 	struct packet *packet = &c->packet;
 	u32 end = packet->seq + packet->length + (packet->flags & TCP_FIN ? 1 : 0);
@@ -163,7 +163,7 @@ static __always_inline int promote(struct context *c, u32 rule_set)
 }
 
 /* A segment that no flow knows: born, or on to whoever explains it. */
-static __always_inline int unborn(struct xdp_md *ctx, struct context *c, int birth)
+static __always_inline int unborn(FRAME *ctx, struct context *c, int birth)
 {
 	switch (birth) {
 	case BIRTH_BORN:
@@ -180,8 +180,7 @@ static __always_inline int unborn(struct xdp_md *ctx, struct context *c, int bir
 }
 
 /* The claimed flow's verdict is of another generation, or it was reborn. */
-static __always_inline int revise(struct xdp_md *ctx, struct context *c,
-				  const struct port_policy *policy)
+static __always_inline int revise(FRAME *ctx, struct context *c, const struct port_policy *policy)
 {
 	struct flow *flow = flow_get(&c->key);
 
@@ -220,7 +219,7 @@ static __always_inline int revise(struct xdp_md *ctx, struct context *c,
 	return missed(c);
 }
 
-static __always_inline int stage_header(struct xdp_md *ctx)
+static __always_inline int stage_header(FRAME *ctx)
 {
 	struct context *c = context_get();
 	struct port_policy policy;
@@ -229,7 +228,7 @@ static __always_inline int stage_header(struct xdp_md *ctx)
 	u16 port_net;
 
 	if (!c)
-		return XDP_DROP;
+		return FRAME_DROP;
 	packet = &c->packet;
 	identity = identity_of(packet->version,
 			       c->direction == DIRECTION_EGRESS ? &c->key.local : &c->key.peer);

@@ -31,7 +31,7 @@ static __always_inline int in_chunks(const struct head *head)
 	       (head->phase == PHASE_BODY && head->flags & HEAD_CHUNKED);
 }
 
-static __always_inline int repeat(struct xdp_md *ctx, struct context *c)
+static __always_inline int repeat(FRAME *ctx, struct context *c)
 {
 	c->runs++;
 	/*
@@ -48,7 +48,7 @@ static __always_inline int repeat(struct xdp_md *ctx, struct context *c)
 }
 
 /* The segment is allowed: write what it changed, and pass it. */
-static __always_inline int commit(struct xdp_md *ctx, struct context *c, struct flow *flow)
+static __always_inline int commit(FRAME *ctx, struct context *c, struct flow *flow)
 {
 	struct packet *packet = &c->packet;
 	u32 end = packet->seq + packet->length;
@@ -65,16 +65,16 @@ static __always_inline int commit(struct xdp_md *ctx, struct context *c, struct 
 	return pass(ctx, c);
 }
 
-static __always_inline int deny(struct xdp_md *ctx, struct context *c, u32 reason)
+static __always_inline int deny(FRAME *ctx, struct context *c, u32 reason)
 {
 	return judge(ctx, c, OUTCOME_DENY, reason);
 }
 
 /* Load `bytes` payload bytes at the cursor into the piece; 0 or -1. */
-static __always_inline int load_piece(struct xdp_md *ctx, struct context *c, u32 bytes)
+static __always_inline int load_piece(FRAME *ctx, struct context *c, u32 bytes)
 {
 	bytes = bounded_size(bytes, PIECE);
-	return bpf_xdp_load_bytes(ctx, c->packet.payload + c->position, c->piece, bytes) ? -1 : 0;
+	return frame_load(ctx, c->packet.payload + c->position, c->piece, bytes) ? -1 : 0;
 }
 
 /* The pool slot for head bytes behind the first INLINE_COPY; 0: none is free. */
@@ -123,7 +123,7 @@ static __always_inline int keep(struct context *c, struct flow *flow, u32 index,
 }
 
 /* A body that ends inside of the segment, with more behind it. */
-static __always_inline int keep_body(struct xdp_md *ctx, struct context *c, struct flow *flow)
+static __always_inline int keep_body(FRAME *ctx, struct context *c, struct flow *flow)
 {
 	u32 index = c->copy_end - c->copy_base, bytes;
 
@@ -144,7 +144,7 @@ static __always_inline int keep_body(struct xdp_md *ctx, struct context *c, stru
 	return repeat(ctx, c);
 }
 
-static __always_inline int body(struct xdp_md *ctx, struct context *c, struct flow *flow)
+static __always_inline int body(FRAME *ctx, struct context *c, struct flow *flow)
 {
 	u32 left = c->packet.length - c->position;
 
@@ -164,7 +164,7 @@ static __always_inline int body(struct xdp_md *ctx, struct context *c, struct fl
 }
 
 /* What has no place in a copy: pass what stands before it, TCP sends the rest again. */
-static __always_inline int cut_or_drop(struct xdp_md *ctx, struct context *c, u32 reason)
+static __always_inline int cut_or_drop(FRAME *ctx, struct context *c, u32 reason)
 {
 	if (c->position > c->prove_to)
 		return judge(ctx, c, OUTCOME_CUT, reason);
@@ -215,7 +215,7 @@ static __always_inline int must_wait(const struct context *c, const struct flow 
 }
 
 /* Pass what stands before the head; the head comes again, as through Envoy: one by one. */
-static __always_inline int wait_for_answer(struct xdp_md *ctx, struct context *c)
+static __always_inline int wait_for_answer(FRAME *ctx, struct context *c)
 {
 	if (!after(c->head.start, c->packet.seq))
 		return drop(c, REASON_AWAITS_ANSWER);
@@ -226,7 +226,7 @@ static __always_inline int wait_for_answer(struct xdp_md *ctx, struct context *c
 }
 
 /* The head is complete and allowed, or not. */
-static __always_inline int decide(struct xdp_md *ctx, struct context *c, struct flow *flow,
+static __always_inline int decide(FRAME *ctx, struct context *c, struct flow *flow,
 				  const u32 *words, u32 base)
 {
 	u32 reason = walk_decide(&c->head, words, base, &c->rule);
@@ -278,7 +278,7 @@ static __always_inline void took_heads(struct context *c)
 		c->head.phase = PHASE_IDLE; /* the last one ended with the piece */
 }
 
-static __always_inline int head(struct xdp_md *ctx, struct context *c, struct flow *flow,
+static __always_inline int head(FRAME *ctx, struct context *c, struct flow *flow,
 				const struct rule_set *rules)
 {
 	u32 index, bytes, result;
@@ -336,14 +336,14 @@ static __always_inline void forget_acknowledged(struct context *c)
 		c->copy_base = c->copy_end;
 }
 
-static __always_inline int stage_http(struct xdp_md *ctx)
+static __always_inline int stage_http(FRAME *ctx)
 {
 	struct context *c = context_get();
 	struct rule_set *rules;
 	struct flow *flow;
 
 	if (!c)
-		return XDP_DROP;
+		return FRAME_DROP;
 	flow = flow_get(&c->key);
 	if (!flow)
 		return drop(c, REASON_INTERNAL);

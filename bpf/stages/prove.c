@@ -40,14 +40,14 @@ static __always_inline int is_copied(struct context *c, struct flow *flow, u32 i
 	return large && is_equal(large, LARGE_COPY - 1, index, c->piece, bytes);
 }
 
-static __always_inline int stage_prove(struct xdp_md *ctx)
+static __always_inline int stage_prove(FRAME *ctx)
 {
 	struct context *c = context_get();
 	struct flow *flow;
 	u32 bytes, index;
 
 	if (!c)
-		return XDP_DROP;
+		return FRAME_DROP;
 	flow = flow_get(&c->key);
 	if (!flow)
 		return drop(c, REASON_INTERNAL);
@@ -62,7 +62,7 @@ static __always_inline int stage_prove(struct xdp_md *ctx)
 	if (!bytes)
 		return drop(c, REASON_UNPROVED_SEGMENT);
 	bytes = bounded_size(bytes, PIECE);
-	if (bpf_xdp_load_bytes(ctx, c->packet.payload + c->position, c->piece, bytes))
+	if (frame_load(ctx, c->packet.payload + c->position, c->piece, bytes))
 		return drop(c, REASON_BAD_PACKET);
 	if (!is_copied(c, flow, index, bytes))
 		return drop(c, REASON_CHANGED_SEGMENT);

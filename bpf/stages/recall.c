@@ -8,8 +8,7 @@
 #define RECORDS_A_RUN 64
 
 /* Is what the segment has of a record equal to it? 1 or 0; -1: it lies behind the old bytes. */
-static __always_inline int is_logged(struct xdp_md *ctx, struct context *c,
-				     const struct record *record)
+static __always_inline int is_logged(FRAME *ctx, struct context *c, const struct record *record)
 {
 	u32 begin = c->packet.seq, end = begin + c->prove_to, from, bytes, i;
 
@@ -22,7 +21,7 @@ static __always_inline int is_logged(struct xdp_md *ctx, struct context *c,
 	if (bytes > end - from)
 		bytes = end - from;
 	bytes = bounded_size(bytes, 32);
-	if (bpf_xdp_load_bytes(ctx, c->packet.payload + (from - begin), c->piece, bytes))
+	if (frame_load(ctx, c->packet.payload + (from - begin), c->piece, bytes))
 		return 0;
 	from -= record->start;
 #pragma clang loop unroll(disable)
@@ -37,8 +36,8 @@ static __always_inline int is_logged(struct xdp_md *ctx, struct context *c,
 }
 
 /* Compare with records of chunk framing: 1: all are equal; 0: one is not; -1: there are more. */
-static __always_inline int are_logged(struct xdp_md *ctx, struct context *c, struct flow *flow,
-				      u8 *log, const u32 mask)
+static __always_inline int are_logged(FRAME *ctx, struct context *c, struct flow *flow, u8 *log,
+				      const u32 mask)
 {
 	u32 i;
 
@@ -57,14 +56,14 @@ static __always_inline int are_logged(struct xdp_md *ctx, struct context *c, str
 	return -1;
 }
 
-static __always_inline int stage_recall(struct xdp_md *ctx)
+static __always_inline int stage_recall(FRAME *ctx)
 {
 	struct context *c = context_get();
 	struct flow *flow;
 	int equal;
 
 	if (!c)
-		return XDP_DROP;
+		return FRAME_DROP;
 	flow = flow_get(&c->key);
 	if (!flow)
 		return drop(c, REASON_INTERNAL);

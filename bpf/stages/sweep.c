@@ -16,7 +16,7 @@ static __always_inline int is_stale(const struct flow *flow, u64 now)
 	return server & SERVER_FIN && now - flow->server_time > SERVER_FIN_NS;
 }
 
-static __always_inline int stage_sweep(struct xdp_md *ctx)
+static __always_inline int stage_sweep(FRAME *ctx)
 {
 	u32 zero = 0;
 	struct sweep *sweep = bpf_map_lookup_elem(MAP(MAP_SWEEP), &zero);

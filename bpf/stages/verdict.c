@@ -243,7 +243,7 @@ static __always_inline u32 choose(struct context *c, struct flow *flow, struct s
 }
 
 /* What is left of the segment passes and changes the flow; or nothing does. */
-static __always_inline int pass_cut(struct xdp_md *ctx, struct context *c, struct flow *flow)
+static __always_inline int pass_cut(FRAME *ctx, struct context *c, struct flow *flow)
 {
 	if (!flow || cut(ctx, c))
 		return drop(c, REASON_BAD_PACKET);
@@ -253,15 +253,15 @@ static __always_inline int pass_cut(struct xdp_md *ctx, struct context *c, struc
 	return pass(ctx, c);
 }
 
-static __always_inline int stage_verdict(struct xdp_md *ctx)
+static __always_inline int stage_verdict(FRAME *ctx)
 {
 	struct context *c = context_get();
 	struct segment segment = { .text = NO_TEXT };
 	struct flow *flow = 0;
-	u32 next;
+	u32 next, composed;
 
 	if (!c)
-		return XDP_DROP;
+		return FRAME_DROP;
 	if (c->holds_claim)
 		flow = flow_get(&c->key);
 	next = choose(c, flow, &segment);
@@ -270,15 +270,16 @@ static __always_inline int stage_verdict(struct xdp_md *ctx)
 	count_reason(c->reason);
 	if (next == NEXT_CUT)
 		return pass_cut(ctx, c, flow);
-	if (compose(ctx, c, &segment)) {
-		/* No room to grow the packet into an answer: shrink it into a reset. */
-		if (!flow || !c->holds_claim || segment.text == NO_TEXT)
-			return drop(c, REASON_BAD_PACKET);
+	composed = compose(ctx, c, &segment);
+	if (composed == NO_ROOM && flow && c->holds_claim && segment.text != NO_TEXT) {
+		/* It cannot grow into an answer: shrink it into a reset. */
 		next = reset_both(c, flow, &segment);
-		if (compose(ctx, c, &segment))
-			return drop(c, REASON_BAD_PACKET);
-	} else if (segment.text != NO_TEXT) {
+		composed = compose(ctx, c, &segment);
+	}
+	if (composed != COMPOSED)
+		return drop(c, REASON_BAD_PACKET);
+	if (segment.text != NO_TEXT) {
 		count(COUNT_ANSWERS);
 	}
-	return next == NEXT_SEND ? send_back(c) : pass(ctx, c);
+	return next == NEXT_SEND ? send_back(ctx, c) : pass(ctx, c);
 }

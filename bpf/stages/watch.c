@@ -8,8 +8,11 @@
  *   early payload      a final status before the request's body has ended
  *   the pod's own SYN  and datagrams: their replies may come in
  *
- * Included twice: a tcx program over lib/watch_tcx.h, and, for kernels that have
- * no tcx, a generic XDP program over lib/watch_xdp.h. TWIN() names what differs.
+ * A tcx program; generic XDP on kernels that have no tcx. A clsact filter on the
+ * host side would not do there: Cilium's own one ends the classification. What
+ * XDP cannot: an answer that was made from a GSO frame keeps its GSO size, and
+ * where the way back has no segmentation offload only the client's retransmission
+ * is answered (0.2 s).
  *
  * Our own answers pass here too. A flow leaves FLOW_OPEN before they leave, and
  * then only a reset is believed (and, while it is drained, what the server
@@ -22,7 +25,7 @@
  */
 #define INTERIM_MOST 128
 
-static __always_inline int TWIN(is_interim)(FRAME *frame, const struct packet *packet)
+static __always_inline int is_interim(FRAME *ctx, const struct packet *packet)
 {
 	u8 text[INTERIM_MOST];
 	u32 bytes = packet->length, i;
@@ -30,7 +33,7 @@ static __always_inline int TWIN(is_interim)(FRAME *frame, const struct packet *p
 	if (bytes < 14 || bytes > INTERIM_MOST)
 		return 0;
 	bytes = bounded_size(bytes, INTERIM_MOST);
-	if (TWIN(frame_load)(frame, packet->payload, text, bytes))
+	if (frame_load(ctx, packet->payload, text, bytes))
 		return 0;
 	if (*(u64 *)text != 0x312e312f50545448ULL /* HTTP/1.1 */ || text[8] != ' ' ||
 	    text[9] != '1')
@@ -47,8 +50,8 @@ static __always_inline int TWIN(is_interim)(FRAME *frame, const struct packet *p
 	return 0;
 }
 
-static __always_inline int TWIN(is_early)(FRAME *frame, const struct flow *flow,
-					  const struct packet *packet)
+static __always_inline int is_early(FRAME *ctx, const struct flow *flow,
+				    const struct packet *packet)
 {
 	s64 left = (s64)distance(flow->expected, watched(flow->acked)) + (s64)flow->head.length;
 	u32 phase = flow->head.phase;
@@ -57,12 +60,11 @@ static __always_inline int TWIN(is_early)(FRAME *frame, const struct flow *flow,
 	if (phase != PHASE_FRAMING &&
 	    (phase != PHASE_BODY || (left <= 0 && !(flow->head.flags & HEAD_CHUNKED))))
 		return 0;
-	return packet->length && !TWIN(is_interim)(frame, packet);
+	return packet->length && !is_interim(ctx, packet);
 }
 
-static __always_inline void TWIN(saw_segment)(FRAME *frame, struct flow *flow,
-					      const struct flow_key *key,
-					      const struct packet *packet)
+static __always_inline void saw_segment(FRAME *ctx, struct flow *flow, const struct flow_key *key,
+					const struct packet *packet)
 {
 	u32 tag = flow->tag, stage = *(volatile u32 *)&flow->stage;
 	u32 end = packet->seq + packet->length + (packet->flags & TCP_FIN ? 1 : 0);
@@ -78,7 +80,7 @@ static __always_inline void TWIN(saw_segment)(FRAME *frame, struct flow *flow,
 	if (stage != FLOW_OPEN && stage != FLOW_DRAINED) {
 		/* Our answer may have been made from a GSO frame: it is one segment. */
 		if (packet->length <= ANSWER_BYTES)
-			TWIN(frame_is_one)(frame);
+			frame_is_one(ctx);
 		return;
 	}
 	if (!(packet->flags & TCP_ACK) || !near(packet->seq, watched(flow->sent)))
@@ -86,7 +88,7 @@ static __always_inline void TWIN(saw_segment)(FRAME *frame, struct flow *flow,
 	if (stage == FLOW_OPEN)
 		watched_advance(&flow->acked, tag, packet->ack);
 	if (after(end, watched(flow->sent))) {
-		if (stage == FLOW_OPEN && TWIN(is_early)(frame, flow, packet))
+		if (stage == FLOW_OPEN && is_early(ctx, flow, packet))
 			watched_set(&flow->server, tag, SERVER_EARLY);
 		watched_advance(&flow->sent, tag, end);
 	}
@@ -98,7 +100,7 @@ static __always_inline void TWIN(saw_segment)(FRAME *frame, struct flow *flow,
 	settle(flow, key, tag);
 }
 
-static __always_inline int TWIN(stage_watch)(FRAME *frame)
+static __always_inline int stage_watch(FRAME *ctx)
 {
 	u32 number = (u32)bpf_pseudo_fd(0, ENDPOINT_IMMEDIATE);
 	struct endpoint *endpoint = endpoint_get(number);
@@ -108,23 +110,18 @@ static __always_inline int TWIN(stage_watch)(FRAME *frame)
 	int kind;
 
 	if (!endpoint || !(endpoint->flags & ENDPOINT_ENFORCED))
-		return WATCHED;
-	kind = parse_packet((void *)(long)frame->data, (void *)(long)frame->data_end,
-			    TWIN(frame_size)(frame), &packet);
-	/* Headers that are not in the linear part. */
-	if (kind == PACKET_REFUSED && packet.reason == REASON_BAD_PACKET && TWIN(frame_pull)(frame))
-		kind = parse_packet((void *)(long)frame->data, (void *)(long)frame->data_end,
-				    TWIN(frame_size)(frame), &packet);
+		return unjudged();
+	kind = parse_frame(ctx, &packet);
 	/* Linux echoes a client's record-route option in its SYN-ACK. */
 	if (kind == PACKET_REFUSED && packet.reason == REASON_IP_OPTIONS)
 		kind = PACKET_TCP;
 	if (kind == PACKET_UDP || kind == PACKET_SCTP ||
 	    (kind == PACKET_TCP && packet.flags & TCP_SYN && !(packet.flags & TCP_ACK))) {
 		remember_reply(number, &packet);
-		return WATCHED;
+		return unjudged();
 	}
 	if (kind != PACKET_TCP || !port_is_inspected(endpoint, packet.source_port_net))
-		return WATCHED;
+		return unjudged();
 	key.endpoint = number;
 	key.peer_port = packet.destination_port_net;
 	key.port = packet.source_port_net;
@@ -138,10 +135,10 @@ static __always_inline int TWIN(stage_watch)(FRAME *frame)
 		if (port_policy_of(endpoint->policy, identity, PROTO_TCP, key.port).verdict ==
 		    PORT_INSPECT)
 			saw_syn_ack(&key, &packet);
-		return WATCHED;
+		return unjudged();
 	}
 	flow = flow_get(&key);
 	if (flow)
-		TWIN(saw_segment)(frame, flow, &key, &packet);
-	return WATCHED;
+		saw_segment(ctx, flow, &key, &packet);
+	return unjudged();
 }

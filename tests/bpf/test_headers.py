@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-TARGETS = ("check-pure", "check-guards", "check-stages", "check-exits", "check-calls", "check-knobs")
+TARGETS = (
+    "check-pure",
+    "check-guards",
+    "check-stages",
+    "check-exits",
+    "check-calls",
+    "check-twins",
+    "check-knobs",
+)
 # target: file, what is written into it, behind which line (0: at its end), what must be named
 BREAKS = {
     "a header that needs another": ("check-pure", "lib/sequence.h", '#include "compat.h"', "", "s32"),
@@ -50,14 +58,14 @@ BREAKS = {
         "check-exits",
         "stages/http.c",
         "	if (!flow)\n		return drop(c, REASON_INTERNAL);",
-        "	if (!flow)\n		return XDP_DROP;",
+        "	if (!flow)\n		return FRAME_DROP;",
         "stages/http.c",
     ),
     "a packet that passes unmarked": (
         "check-exits",
         "stages/prove.c",
-        "	if (!c)\n		return XDP_DROP;",
-        "	if (!c)\n		return XDP_PASS;",
+        "	if (!c)\n		return FRAME_DROP;",
+        "	if (!c)\n		return FRAME_PASS;",
         "stages/prove.c",
     ),
     "an action that is no return": (
@@ -66,6 +74,27 @@ BREAKS = {
         "	u64 now;",
         "	u64 now, action = XDP_TX;",
         "lib/event.h",
+    ),
+    "a packet that is sent elsewhere": (
+        "check-exits",
+        "lib/compose.h",
+        "	return COMPOSED;",
+        "	return bpf_redirect(1, 0);",
+        "lib/compose.h",
+    ),
+    "a stage of one hook": (
+        "check-twins",
+        "stages/http.c",
+        "frame_load(",
+        "bpf_xdp_load_bytes(",
+        "stages/http.c",
+    ),
+    "a header that chooses the hook": (
+        "check-twins",
+        "lib/slots.h",
+        '#include "flow.h"',
+        '#include "lib/frame_tcx.h"',
+        "lib/slots.h",
     ),
     "a tail call beside the chain": (
         "check-calls",

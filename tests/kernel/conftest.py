@@ -1,21 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One set of loaded programs for the folder (loading takes half a second), one box a test."""
+"""One set of loaded programs a hook for the folder (loading takes two seconds), one box a test.
+
+The same tests run over XDP and over tcx, unless a test says otherwise (``packets.xdp_only``).
+"""
 
 from collections.abc import Iterator
 
 import pytest
 
 from bpfast import settings
-from bpfast.abi import Slot
 from bpfast.kernel.compiler import compiled
 from bpfast.kernel.trial import Trial
 from tests.kernel.packets import Box
 
 
 @pytest.fixture(scope="session")
-def trial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
-    """The programs, compiled and loaded."""
-    with Trial(compiled(settings.bpf_directory(), tmp_path_factory.mktemp("compiled"))) as loaded:
+def bytecode(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The programs, compiled."""
+    return compiled(settings.bpf_directory(), tmp_path_factory.mktemp("compiled"))
+
+
+@pytest.fixture(scope="session", params=("xdp", "tcx"))
+def hook(request: pytest.FixtureRequest) -> str:
+    """The hook that the chain is for."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def trial(bytecode: dict[str, bytes], hook: str) -> Iterator[Trial]:
+    """The hook's programs, loaded."""
+    with Trial(bytecode, hook=hook) as loaded:
         yield loaded
 
 
@@ -29,7 +43,6 @@ def family() -> int:
 def box(trial: Trial, family: int) -> Iterator[Box]:
     """A policed endpoint: inspects port 80, denies everything else; nothing is left of it afterwards."""
     yield Box(trial, family)
-    trial.empty(Slot.NEXT)
     for key in trial.flows():
         trial.sweep(key, force=True)
     trial.state.drop_policies(())

@@ -56,5 +56,5 @@ def test_the_watcher_is_chosen_by_what_the_kernel_offers(monkeypatch: pytest.Mon
     """Without tcx the watcher is an XDP program, and both ways have a name that doctor shows."""
     monkeypatch.setenv(WITHOUT_TCX_VARIABLE, "1")
 
-    assert (False, "bpfast_watch_x") == (hooks.tcx_offered(), hooks.watcher())
+    assert (False, "xdp/bpfast_watch") == (hooks.tcx_offered(), hooks.watcher())
     assert "clsact" in hooks.described()

@@ -8,13 +8,12 @@ the guard asks for.
 
 import os
 import random
-import struct
 import time
 from typing import Any
 
 import pytest
 
-from bpfast.abi import MapNumber, PortVerdict, Slot
+from bpfast.abi import PortVerdict, Slot
 from bpfast.kernel import syscall
 from bpfast.kernel.prefixes import PortPrefix
 from bpfast.kernel.program import STAGES
@@ -39,6 +38,7 @@ from tests.kernel.packets import (
     both_families,
     get,
     response,
+    xdp_only,
 )
 
 DENIED = get("/secret")
@@ -105,12 +105,13 @@ def test_an_unpoliced_endpoint_needs_no_stage(box: Box, slot: Slot) -> None:
     assert {} == box.reasons
 
 
+@xdp_only
 @pytest.mark.parametrize(("code", "passes"), ((XDP_PASS_CODE, True), (XDP_DROP_CODE, False)))
 def test_a_foreign_program_gets_what_passes(box: Box, code: bytes, passes: bool) -> None:
     """What the chain lets pass goes to the program that was there before; what it denies does not."""
     fd = syscall.prog_load(syscall.PROG_TYPE_XDP, code, "foreign", attach_type=syscall.ATTACH_XDP)
     connection = box.connected()
-    syscall.map_update(box.trial.maps[MapNumber.CHAIN], struct.pack("=I", Slot.NEXT), struct.pack("=I", fd))
+    box.trial.programs.set_next(box.trial.endpoint, fd)
     os.close(fd)
     try:
         arp = ethernet(CLIENT_MAC, SERVER_MAC, bytes(46), ethertype=0x0806)
@@ -119,7 +120,7 @@ def test_a_foreign_program_gets_what_passes(box: Box, code: bytes, passes: bool)
         assert not box.connection().raw(get()).passed
         assert {"no_flow": 1} == box.reasons
     finally:
-        box.trial.empty(Slot.NEXT)
+        box.trial.programs.clear_next(box.trial.endpoint)
 
 
 def test_a_busy_flow_drops(box: Box) -> None:
@@ -313,6 +314,7 @@ def abi_constant(name: str) -> int:
 
 
 @both_families
+@xdp_only
 def test_the_guard_drops_what_has_no_mark(box: Box) -> None:
     """An IP packet that has not been through the chain is dropped behind it, and counted."""
     frame = box.connected().client_frame()
@@ -321,6 +323,7 @@ def test_the_guard_drops_what_has_no_mark(box: Box) -> None:
     assert TC_SHOT == box.trial.guard(frame[:12] + b"\x86\xdd" + frame[14:])
 
 
+@xdp_only
 def test_the_guard_passes_what_the_chain_does_not_police(box: Box) -> None:
     """ARP passes the guard, and everything does at an endpoint that is not enforced."""
     arp = ethernet(CLIENT_MAC, SERVER_MAC, bytes(46), ethertype=0x0806)
@@ -393,7 +396,7 @@ def test_garbage_frames_never_bring_payload_to_the_port(box: Box, seed: int) -> 
         frame = bytearray(template)
         for _ in range(generator.randrange(1, 8)):
             frame[generator.randrange(14, box.tcp_at + 26)] = generator.randrange(256)
-        kept = bytes(frame[: generator.choice((len(frame), generator.randrange(14, len(frame))))])
+        kept = bytes(frame[: generator.choice((len(frame), generator.randrange(box.least, len(frame))))])
         outcome = box.receive(kept)
         assert not outcome.passed or has_no_ports(kept) or is_bare(outcome), kept.hex(" ")
     assert [] == box.trial.flows()

@@ -59,7 +59,7 @@ class Sweeper:
     def __init__(self, maps: Maps, programs: Programs) -> None:
         """Load the sweep program."""
         self._maps = maps
-        self._program = programs.load("bpfast_sweep")
+        self._program = programs.load("xdp/bpfast_sweep")
         self._missing: frozenset[bytes] = frozenset()
         self._lost = maps.per_cpu_sum(MapNumber.COUNTS, Count.EVENTS_LOST)
 

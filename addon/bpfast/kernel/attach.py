@@ -211,19 +211,19 @@ def _attach_watcher(programs: Programs, number: int, device: clsact.Device, dire
 def _attach_chain(
     programs: Programs, number: int, device: clsact.Device, directory: Path, *, where: str
 ) -> None:
-    with _loaded(programs, "bpfast_entry", number) as prog_fd, entered(device.namespace):
+    with _loaded(programs, "xdp/bpfast_entry", number) as prog_fd, entered(device.namespace):
         _pin_link(_link_xdp(prog_fd, device.index, where), directory, "chain")
 
 
 def _attach_guard(programs: Programs, number: int, device: clsact.Device, directory: Path) -> None:
-    with _loaded(programs, "bpfast_guard", number) as prog_fd, entered(device.namespace):
+    with _loaded(programs, "tcx/bpfast_guard", number) as prog_fd, entered(device.namespace):
         _pin_link(_link_tcx(prog_fd, device.index), directory, "guard")
 
 
 def _attach_filter(programs: Programs, number: int, device: clsact.Device, directory: Path) -> None:
     """Make the guard a clsact filter; its program is pinned first, so that it can be found."""
     inode = clsact.namespace_inode(device.namespace)
-    with _loaded(programs, "bpfast_guard", number) as prog_fd:
+    with _loaded(programs, "tcx/bpfast_guard", number) as prog_fd:
         name = clsact.pin_name(inode, qdisc=clsact.add_qdisc(device))
         syscall.pin(prog_fd, str(directory / name))
         clsact.put(prog_fd, _filter_name(prog_fd), device)
@@ -290,8 +290,8 @@ def renew(programs: Programs, number: int, directory: Path) -> None:
 
 def _program_under(part: str, link_fd: int) -> str:
     if part != "watch":
-        return {"chain": "bpfast_entry", "guard": "bpfast_guard"}[part]
-    return "bpfast_watch_x" if syscall.link_info(link_fd)[0] == _LINK_TYPE_XDP else "bpfast_watch"
+        return {"chain": "xdp/bpfast_entry", "guard": "tcx/bpfast_guard"}[part]
+    return "xdp/bpfast_watch" if syscall.link_info(link_fd)[0] == _LINK_TYPE_XDP else "tcx/bpfast_watch"
 
 
 def _renew_filter(programs: Programs, number: int, directory: Path) -> None:
@@ -299,7 +299,7 @@ def _renew_filter(programs: Programs, number: int, directory: Path) -> None:
     device = _filter_device(directory, pin) if pin else None
     if pin is None or device is None:
         return
-    prog_fd = programs.load("bpfast_guard", number)
+    prog_fd = programs.load("tcx/bpfast_guard", number)
     try:
         # A crash in between leaves a filter that the pin does not know: mend() puts the pinned one there.
         clsact.put(prog_fd, _filter_name(prog_fd), device)

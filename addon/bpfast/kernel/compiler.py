@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""C text -> bytecode of each program, in a child process that ends.
+"""C texts -> bytecode of each program, in a child process that ends.
 
 A process that has imported bcc and compiled holds 120 MB for good, so the
 compilation runs as ``python -m bpfast.kernel.compiler`` and only bytes come
 back. They do not depend on the machine: maps and endpoints are placeholders
-(``kernel.program`` fills them in), so a cache keyed by the text's content serves
+(``kernel.program`` fills them in), so a cache keyed by the texts' content serves
 every later start.
+
+The same stages are compiled twice, once for each hook; a program is named
+``HOOK/NAME`` from here on (``xdp/bpfast_entry``, ``tcx/bpfast_entry``).
 """
 
 import hashlib
@@ -13,11 +16,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from bpfast.errors import CompileFailure
 
-PROGRAMS = (
+_BOTH = (
     "bpfast_entry",
     "bpfast_flow",
     "bpfast_prove",
@@ -26,11 +30,14 @@ PROGRAMS = (
     "bpfast_http",
     "bpfast_chunk",
     "bpfast_verdict",
-    "bpfast_guard",
     "bpfast_watch",
-    "bpfast_watch_x",
-    "bpfast_sweep",
 )
+PROGRAMS: Mapping[str, tuple[str, ...]] = {
+    "xdp": (*_BOTH, "bpfast_sweep"),
+    "tcx": (*_BOTH, "bpfast_guard"),
+}
+"""Hook -> the programs of its text."""
+TEXTS: Mapping[str, str] = {"xdp": "bpfast.c", "tcx": "bpfast_tcx.c"}
 _CFLAGS = ("-D__LINUX_BPF_H__", "-Wall", "-Wno-unused-function", "-I/usr/include")
 _TIMEOUT = 120
 
@@ -44,7 +51,7 @@ def text_digest(directory: Path) -> str:
 
 
 def compiled(directory: Path, cache: Path) -> dict[str, bytes]:
-    """Return the bytecode of each program of ``directory/bpfast.c``, compiling when needed."""
+    """Return the bytecode of each program of both texts in ``directory``, compiling when needed."""
     kept = cache / f"{text_digest(directory)}.json"
     if not kept.is_file():
         cache.mkdir(parents=True, exist_ok=True)
@@ -72,8 +79,11 @@ def _main(directory: Path, result: Path) -> None:
     from bcc import BPF  # noqa: PLC0415 - 71 MB that only the child may hold
 
     machine = f"-I/usr/include/{os.uname().machine}-linux-gnu"
-    text = BPF(src_file=str(directory / "bpfast.c").encode(), cflags=[*_CFLAGS, machine, f"-I{directory}"])
-    code = {name: text.dump_func(name.encode()).hex() for name in PROGRAMS}
+    code: dict[str, str] = {}
+    for hook, names in PROGRAMS.items():
+        source = str(directory / TEXTS[hook]).encode()
+        text = BPF(src_file=source, cflags=[*_CFLAGS, machine, f"-I{directory}"])
+        code |= {f"{hook}/{name}": text.dump_func(name.encode()).hex() for name in names}
     result.write_text(json.dumps(code))
 
 

@@ -35,7 +35,7 @@ def _kernel_has_tcx() -> bool:
 
 def watcher() -> str:
     """Return the watcher's program: tcx where there is tcx, else generic XDP."""
-    return "bpfast_watch" if tcx_offered() else "bpfast_watch_x"
+    return "tcx/bpfast_watch" if tcx_offered() else "xdp/bpfast_watch"
 
 
 def described() -> str:

@@ -61,6 +61,8 @@ SHAPES: Mapping[MapNumber, MapShape] = {
     MapNumber.RATES: MapShape(syscall.MAP_PERCPU_ARRAY, 4, abi.SIZES["rate"], 1),
     MapNumber.ANSWERS: MapShape(syscall.MAP_ARRAY, 4, abi.SIZES["answer"], abi.ANSWER_COUNT),
     MapNumber.CHAIN: MapShape(syscall.MAP_PROG_ARRAY, 4, 4, abi.Slot.MAX),
+    MapNumber.CHAIN_TCX: MapShape(syscall.MAP_PROG_ARRAY, 4, 4, abi.Slot.MAX),
+    MapNumber.NEXT: MapShape(syscall.MAP_PROG_ARRAY, 4, 4, abi.MAX_ENDPOINTS),
     MapNumber.SWEEP: MapShape(syscall.MAP_ARRAY, 4, abi.SIZES["sweep"], 1),
 }
 
