@@ -24,8 +24,8 @@ from e2e.servers import BLOCK, Apache, Nginx
 from e2e.topology import Pod
 
 DOWNLOAD_BYTES = 150 * BLOCK
-# Slow enough to last for a takeover, which takes about a second.
-DOWNLOAD_RATE = "30M"
+# Slow enough to last for a takeover, which takes about a second (on a busy machine several).
+DOWNLOAD_RATE = "15M"
 
 
 def statuses(pod: Pod, web: Nginx, *paths: str) -> list[int]:
