@@ -27,6 +27,8 @@ COMMAND = Path(sys.executable).with_name("bpfast")
 BPF_FILE_SYSTEM = Path("/sys/fs/bpf")
 READY_SECONDS = 30
 STOP_SECONDS = 15
+HOOK = os.environ.get("BPFAST_TEST_HOOK", "")
+"""What ``run`` is told to attach by where a test does not say: xdp or tcx."""
 EVENT_SECONDS = 5
 
 Event = dict[str, Any]
@@ -116,6 +118,8 @@ class BPFast:
         self._host = host
         self._environment = {PIN_DIRECTORY_VARIABLE: str(pins)}
         words = [word for path in policies for word in ("--policy", str(path))]
+        if HOOK and "--hook" not in options:
+            words += ["--hook", HOOK]
         self.arguments = [str(COMMAND), "run", "--endpoints", str(endpoints), *words, "--json", *options]
         self.code: int | None = None
         self._events: list[Event] = []

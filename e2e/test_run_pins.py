@@ -11,9 +11,9 @@ import pytest
 
 from bpfast import settings
 from bpfast.controller.sweep import Sweeper
-from bpfast.kernel.attach import Place, Site
 from bpfast.kernel.compiler import compiled
 from bpfast.kernel.program import Programs
+from bpfast.kernel.site import Place, Site
 from bpfast.settings import PIN_DIRECTORY_VARIABLE
 from e2e.bpfast import BPFast
 from e2e.curl import curl

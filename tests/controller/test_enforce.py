@@ -18,9 +18,9 @@ from bpfast.controller.enforce import Enforcer, Modes
 from bpfast.controller.sweep import FlowKey, Sweeper
 from bpfast.errors import Failure
 from bpfast.kernel import syscall
-from bpfast.kernel.attach import Site
 from bpfast.kernel.prefixes import PeerPrefix, PortPrefix
 from bpfast.kernel.program import Programs
+from bpfast.kernel.site import Hook, Site
 from bpfast.kernel.state import EndpointConfig, PortEntry, State
 from bpfast.kernel.trial import Trial
 from bpfast.policy.meaning import Peer
@@ -62,14 +62,14 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.setattr(enforce, "attach", attach)
     monkeypatch.setattr(enforce, "detach", detach)
-    monkeypatch.setattr(enforce, "host_index", lambda _place: (1, 2))
+    monkeypatch.setattr(enforce, "devices", lambda _site: None)
     return tmp_path
 
 
 def made(trial: Trial, root: Path) -> Enforcer:
     """Return an enforcer over the trial's maps."""
     sweeper = Sweeper(trial.maps, trial.programs)
-    modes = Modes(DenyMode.REPLY, EventMode.ALL, timing=False)
+    modes = Modes(Hook.XDP, DenyMode.REPLY, EventMode.ALL, timing=False)
     return Enforcer(trial.programs, trial.state, sweeper, root=root, modes=modes)
 
 

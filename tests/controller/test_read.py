@@ -17,7 +17,7 @@ from bpfast.controller.read import (
     without_namespaces,
 )
 from bpfast.errors import BadInput
-from bpfast.kernel.attach import Place
+from bpfast.kernel.site import Place
 from tests.controller.scenes import CLIENT, WEB
 
 

@@ -15,9 +15,9 @@ from bpfast import abi
 from bpfast.abi import DenyMode, Direction, EventMode, PortVerdict
 from bpfast.controller import sweep
 from bpfast.controller.sweep import FlowKey, Sweeper
-from bpfast.kernel.attach import Place, Site
 from bpfast.kernel.frames import Frames
 from bpfast.kernel.prefixes import PortPrefix
+from bpfast.kernel.site import Place, Site
 from bpfast.kernel.state import EndpointConfig, PortEntry
 from bpfast.kernel.trial import Trial
 from tests.controller.scenes import embryos, half_open, opened, packed_key

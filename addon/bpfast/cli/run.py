@@ -9,7 +9,7 @@ import click
 from bpfast.abi import DenyMode, EventMode
 from bpfast.controller import run as running
 from bpfast.controller.report import Reporter
-from bpfast.errors import Unsupported
+from bpfast.kernel.site import Hook
 
 _EPILOG = """\b
 Examples:
@@ -52,12 +52,10 @@ def run(  # noqa: PLR0913 - one parameter an option
     as_json: bool,
 ) -> None:
     """Enforce in the foreground until SIGTERM: standalone mode."""
-    if hook != "xdp":
-        message = f"--hook {hook} is not supported yet; valid: xdp"
-        raise Unsupported(message)
     options = running.Options(
         endpoints=endpoints,
         policies=policies,
+        hook=Hook(hook),
         deny=DenyMode[deny.upper()],
         events=EventMode[events.upper()],
         default_deny=default_mode == "deny",

@@ -20,17 +20,18 @@ from bpfast.controller.sweep import FlowKey, Sweeper
 from bpfast.errors import Failure, LimitExceeded
 from bpfast.kernel.attach import (
     Attachment,
-    Site,
+    Pinned,
     attach,
     detach,
     directory_name,
-    host_index,
     mend,
+    pin_directories,
     pinned_endpoints,
     renew,
 )
 from bpfast.kernel.prefixes import TCP, PeerTable, PortTable
 from bpfast.kernel.program import Programs
+from bpfast.kernel.site import Hook, Site, devices
 from bpfast.kernel.state import EndpointConfig, State, new_mark
 from bpfast.log import Event, logger
 from bpfast.policy.meaning import Direction as PolicyDirection
@@ -44,6 +45,7 @@ from bpfast.standalone.endpoints import Endpoint
 class Modes:
     """What every policed endpoint has in common."""
 
+    hook: Hook
     deny: DenyMode
     events: EventMode
     timing: bool
@@ -73,15 +75,15 @@ class Policed:
         return Way(self.endpoint.full_name, self.site.direction)
 
 
-def enforced(wanted: Desired) -> dict[Way, tuple[Endpoint, Site]]:
-    """Return the endpoints and directions that need programs."""
+def enforced(wanted: Desired, hook: Hook) -> dict[Way, tuple[Endpoint, Site]]:
+    """Return the endpoints and directions that need programs, and where."""
     found = {}
     for endpoint in wanted.endpoints:
         place = place_of(endpoint)
         for direction in Direction:
             way = Way(endpoint.full_name, direction)
             if place and policy_of(wanted, way).enforced:
-                found[way] = (endpoint, Site(place, direction))
+                found[way] = (endpoint, Site(place, direction, hook))
     return found
 
 
@@ -135,7 +137,13 @@ class Change:
 
 
 def _log_attached(name: str, site: Site) -> None:
-    logger().info(Event.ATTACHED, endpoint=name, hook="xdp", direction=site.direction.name.lower())
+    direction = site.direction.name.lower()
+    logger().info(Event.ATTACHED, endpoint=name, hook=site.hook.value, direction=direction)
+
+
+def _is_in_the_way(old: Site, new: Site) -> bool:
+    """Tell whether two chains cannot be attached at the same time: a device has one XDP program."""
+    return old.place == new.place and Hook.TCX not in (old.hook, new.hook)
 
 
 def _mended(name: str, directory: Path) -> list[str]:
@@ -171,25 +179,33 @@ class Enforcer:
         return {number: policed.site for number, policed in self.policed.items()}
 
     def take_over(self, wanted: Desired) -> None:
-        """Go on with the links of an earlier run, under programs of today."""
-        wanted_ways = enforced(wanted)
-        for number, name, directory in list(pinned_endpoints(self._root)):
-            match = next(
-                (
-                    found
-                    for way, found in wanted_ways.items()
-                    if directory_name(number, way.name, way.direction) == name
-                ),
-                None,
-            )
-            if match is None or not Attachment(number, directory).is_alive():
+        """Go on with the links of an earlier run, under programs of today.
+
+        Those of another hook stay until the wanted ones are attached (``apply``).
+        """
+        ways = enforced(wanted, self._modes.hook)
+        kept = {pinned.directory: pinned for pinned in pinned_endpoints(self._root)}
+        for directory in pin_directories(self._root):
+            found = self._found(kept[directory], ways) if directory in kept else None
+            if found is None:
                 detach(directory)
                 continue
+            number = kept[directory].number
             renew(self._programs, number, directory)
             _generation, policy, mark = self._state.read_endpoint(number)
             entries = self._state.read_policy(policy)
-            self.policed[number] = Policed(*match, directory, mark or new_mark(), entries)
+            self.policed[number] = Policed(*found, directory, mark or new_mark(), entries)
         logger().info(Event.PINS_TAKEN_OVER, directory=str(self._root), endpoints=len(self.policed))
+
+    @staticmethod
+    def _found(pinned: Pinned, ways: Mapping[Way, tuple[Endpoint, Site]]) -> tuple[Endpoint, Site] | None:
+        """Return whose pins these are and where its programs are; None when that is over."""
+        if not Attachment(pinned.number, pinned.directory).is_alive():
+            return None
+        for way, (endpoint, site) in ways.items():
+            if pinned.is_of(way.name, way.direction):
+                return endpoint, replace(site, hook=pinned.hook)
+        return None
 
     def apply(self, wanted: Desired) -> dict[RuleSet, int]:
         """Enforce ``wanted``; return the index of each of its rule sets.
@@ -197,10 +213,10 @@ class Enforcer:
         New endpoints come first: where one cannot be attached, nothing else has
         changed yet.
         """
-        needed = enforced(wanted)
+        needed = enforced(wanted, self._modes.hook)
         new = {way: found for way, found in needed.items() if not self._is_policed(*found)}
         for _endpoint, site in new.values():
-            host_index(site.place)  # say what is wrong before anything changes
+            devices(site)  # say what is wrong before anything changes
         indices = install(wanted, self._state)
         for way, (endpoint, site) in new.items():
             self._begin(endpoint, site, port_entries(policy_of(wanted, way), indices))
@@ -242,14 +258,18 @@ class Enforcer:
         return numbers
 
     def _is_policed(self, endpoint: Endpoint, site: Site) -> bool:
-        number = self._number_of(Way(endpoint.full_name, site.direction))
-        return number is not None and self.policed[number].site == site
+        way = Way(endpoint.full_name, site.direction)
+        return any((policed.way, policed.site) == (way, site) for policed in self.policed.values())
 
     def _begin(self, endpoint: Endpoint, site: Site, entries: Entries) -> None:
-        """Attach an endpoint that had no programs, its policy before them; all or nothing."""
+        """Attach an endpoint that had no programs there, its policy before them; all or nothing.
+
+        What it had elsewhere, or by another hook, goes later, unless both would be
+        the device's XDP program.
+        """
         old = self._number_of(Way(endpoint.full_name, site.direction))
-        if old is not None:
-            self._end(old)  # it lives in another namespace now
+        if old is not None and _is_in_the_way(self.policed[old].site, site):
+            self._end(old)
         number = self._new_number(endpoint, site)
         try:
             self._switch(number, self._write(number, entries, anew=True), entries)
@@ -338,7 +358,7 @@ class Enforcer:
         if number is None:
             what = "policed endpoints (one that is policed in both directions counts twice)"
             raise LimitExceeded(what, abi.MAX_ENDPOINTS - 1)
-        directory = self._root / directory_name(number, endpoint.full_name, site.direction)
+        directory = self._root / directory_name(number, endpoint.full_name, site.direction, site.hook)
         self.policed[number] = Policed(endpoint, site, directory, new_mark())
         return number
 

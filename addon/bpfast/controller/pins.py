@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bpfast.errors import Failure
-from bpfast.kernel.attach import detach, pinned_endpoints
+from bpfast.kernel.attach import detach, pin_directories
 from bpfast.kernel.maps import Maps, layout
 
 _LOCKS = Path("/run")
@@ -60,7 +60,7 @@ def open_maps(pins: Path) -> tuple[Maps, Path, bool]:
 
 def remove(root: Path) -> None:
     """Detach every endpoint below ``root`` and take all pins away."""
-    for _number, _name, directory in pinned_endpoints(root):
+    for directory in pin_directories(root):
         detach(directory)
     for pin in root.iterdir():
         pin.unlink()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from bpfast.automata.syntax import parse
 from bpfast.errors import BadInput, BPFastError, Failure, Fault
-from bpfast.kernel.attach import Place, host_index
 from bpfast.kernel.netns import entered, read_interface
+from bpfast.kernel.site import Hook, Place, Site, devices
 from bpfast.log import Event, logger
 from bpfast.policy.reader import Policy, examine
 from bpfast.standalone.endpoints import Endpoint, check_addresses, with_addresses
@@ -46,7 +46,9 @@ def place_of(endpoint: Endpoint) -> Place | None:
     return Place(endpoint.netns.path, endpoint.interface) if endpoint.netns else None
 
 
-def read_all_endpoints(path: Path, known: Sequence[Endpoint] = ()) -> tuple[Endpoint, ...]:
+def read_all_endpoints(
+    path: Path, known: Sequence[Endpoint] = (), hook: Hook = Hook.XDP
+) -> tuple[Endpoint, ...]:
     """Read the endpoints file and, where addresses are not given, the namespaces.
 
     An endpoint that is ``known``, with its addresses, may be out of sight: a pod
@@ -64,7 +66,7 @@ def read_all_endpoints(path: Path, known: Sequence[Endpoint] = ()) -> tuple[Endp
             field = "netns"
             with entered(place.netns):
                 field = "interface"
-            host_index(place)
+            devices(Site(place, hook=hook))
             interface = read_interface(place.netns, place.interface)
         except Failure as error:
             if (endpoint.full_name, place) in seen:

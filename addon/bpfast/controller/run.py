@@ -24,11 +24,12 @@ from bpfast.controller.report import Reporter
 from bpfast.controller.staying import entries_that_stay
 from bpfast.controller.sweep import Sweeper
 from bpfast.errors import BPFastError
-from bpfast.kernel.attach import host_index
+from bpfast.kernel.attach import pinned_endpoints
 from bpfast.kernel.compiler import compiled
 from bpfast.kernel.maps import Maps
 from bpfast.kernel.netns import own_addresses
 from bpfast.kernel.program import Programs
+from bpfast.kernel.site import Hook, devices
 from bpfast.kernel.state import EventRing, State
 from bpfast.log import Event, logger
 from bpfast.policy.meaning import Direction
@@ -45,6 +46,7 @@ class Options:
 
     endpoints: Path
     policies: tuple[Path, ...]
+    hook: Hook = Hook.XDP
     deny: DenyMode = DenyMode.REPLY
     events: EventMode = EventMode.ALL
     default_deny: bool = False
@@ -78,8 +80,8 @@ class Runner:
             signal.signal(number, self._stop)
         seen = stamp(self._options.files)
         wanted = self._read()
-        for _endpoint, site in enforced(wanted).values():
-            host_index(site.place)  # say what is wrong before anything is loaded
+        for _endpoint, site in enforced(wanted, self._options.hook).values():
+            devices(site)  # say what is wrong before anything is loaded
         with held(settings.pin_directory()):
             maps, root, taken_over = open_maps(settings.pin_directory())
             try:
@@ -100,7 +102,7 @@ class Runner:
     def _read(self) -> Desired:
         started = time.perf_counter()
         known = self._last.endpoints if self._last else ()
-        endpoints = read_all_endpoints(self._options.endpoints, known)
+        endpoints = read_all_endpoints(self._options.endpoints, known, self._options.hook)
         policies = read_all_policies(self._options.policies)
         attached = [endpoint for endpoint in endpoints if place_of(endpoint)]
         wanted = desired(
@@ -120,9 +122,10 @@ class Runner:
 
     def _enforce(self, maps: Maps, root: Path, wanted: Desired, seen: Stamp, *, taken_over: bool) -> None:
         programs = Programs(compiled(settings.bpf_directory(), settings.cache_directory()), maps)
-        programs.fill_chain()
+        for text in {self._options.hook.text, *(one.hook.text for one in pinned_endpoints(root))}:
+            programs.fill_chain(text)
         state, ring = State(maps), EventRing(maps)
-        modes = Modes(self._options.deny, self._options.events, self._options.timing)
+        modes = Modes(self._options.hook, self._options.deny, self._options.events, self._options.timing)
         sweeper = Sweeper(maps, programs)
         enforcer = Enforcer(programs, state, sweeper, root=root, modes=modes)
         try:

@@ -18,10 +18,10 @@ from bpfast import abi
 from bpfast.abi import Count, Direction, MapNumber
 from bpfast.errors import Failure
 from bpfast.kernel import syscall
-from bpfast.kernel.attach import Site
 from bpfast.kernel.maps import Maps
 from bpfast.kernel.netns import entered
 from bpfast.kernel.program import Programs
+from bpfast.kernel.site import Site
 
 _FLOW_KEY = struct.Struct("=I2s2s16s16s")
 _SOCKETS = (Path("/proc/thread-self/net/tcp"), Path("/proc/thread-self/net/tcp6"))

@@ -1,23 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs onto interfaces, by pinned links, and off again.
-
-                     ingress rules            egress rules
-    chain and guard  pod's eth0               host-side veth
-    watcher          host-side veth           pod's eth0
-
-The chain (ENTRY first) is generic XDP, guard and watcher are tcx; all on the
-receive side. Without tcx the guard is a clsact filter and the watcher generic
-XDP (``kernel.hooks`` asks, ``kernel.clsact`` does it).
+"""Programs onto devices, by pinned links, and off again.
 
 The watcher comes first (a flow needs its SYN-ACK), then the chain, then the
-guard, which drops what the chain has not marked. Every link is pinned as soon
-as it is made; going down takes the opposite order. A pinned link outlives its
-interface, so ``is_alive`` looks at the index, which is 0 once the interface is gone.
+guard, which drops what the chain has not marked; with ``--hook tcx`` there is
+no guard, since tcx sees every packet. Every link is pinned as soon as it is
+made; going down takes the opposite order. A pinned link outlives its interface,
+so ``is_alive`` looks at the index, which is 0 once the interface is gone.
+
+Without tcx the guard is a clsact filter and the watcher generic XDP
+(``kernel.hooks`` asks, ``kernel.clsact`` does it). ``kernel.site`` says which
+devices these are.
 """
 
 import contextlib
 import hashlib
 import os
+import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,41 +23,18 @@ from pathlib import Path
 
 from bpfast.abi import Direction
 from bpfast.errors import Failure, KernelFailure
-from bpfast.kernel import clsact, hooks, syscall
-from bpfast.kernel.netns import entered, interface_name, read_interface
+from bpfast.kernel import clsact, foreign, hooks, syscall
+from bpfast.kernel.clsact import Device
+from bpfast.kernel.netns import entered, interface_name
 from bpfast.kernel.program import Programs
+from bpfast.kernel.site import Hook, Site, devices
 
 _CMD_LINK_CREATE = 28
 _BEFORE = 1 << 3
 _EBUSY = 16
 _PARTS = ("watch", "chain", "guard")
-_LINK_TYPE_XDP = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where an endpoint is: its namespace's file and its interface's name."""
-
-    netns: str
-    interface: str
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """Where programs go: an endpoint's place, and the connections that they police."""
-
-    place: Place
-    direction: Direction = Direction.INGRESS
-
-    @property
-    def is_inside(self) -> bool:
-        """Whether the chain is on the pod's own device; else it is on the host's side."""
-        return self.direction is Direction.INGRESS
-
-    def __str__(self) -> str:
-        """Say where that is."""
-        inside = f"{self.place.interface!r} in {self.place.netns!r}"
-        return inside if self.is_inside else f"the host's side of {inside}"
+_LINK_TYPE_XDP, _LINK_TYPE_TCX = 6, 11
+_DIRECTORY = re.compile(r"endpoint_(\d+)_([0-9a-f]{16})_(ingress|egress)_(xdp|tcx|xdp-native)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,48 +51,77 @@ class Attachment:
         put another one in its place; the links go with it, and must stay.
         """
         try:
-            return all(_link_index(self.directory / f"link_{part}") for part in self._linked())
+            return all(_link(self.directory, part)[2] for part in self._linked())
         except Failure:
             return False
 
     def _linked(self) -> tuple[str, ...]:
-        """Return the parts that are held by links; a guard that is a filter is not (``mend``)."""
-        return _PARTS[:2] if _filter_pin(self.directory) else _PARTS
+        """Return the parts that are held by links: not a guard that is a filter (``mend``), or not needed."""
+        guarded = _link(self.directory, "chain")[0] == _LINK_TYPE_XDP
+        return _PARTS if guarded and _filter_pin(self.directory) is None else _PARTS[:2]
 
     def is_at(self, site: Site) -> bool:
         """Tell whether the devices that the links are on are those that are in that place."""
         try:
-            expected = tuple(device.index for device in _devices(site))
-            return expected == tuple(
-                _link_index(self.directory / f"link_{part}") for part in ("chain", "watch")
-            )
+            wanted = devices(site)
+            expected = (wanted.forward.index, wanted.reverse.index)
+            return expected == tuple(_link(self.directory, part)[2] for part in ("chain", "watch"))
         except Failure:
             return False
 
 
-def _link_index(pin: Path) -> int:
-    fd = syscall.pinned(str(pin))
+def _link(directory: Path, part: str) -> tuple[int, int, int]:
+    """Return (link type, program id, interface index) of a part."""
+    fd = syscall.pinned(str(directory / f"link_{part}"))
     try:
-        return syscall.link_info(fd)[2]
+        return syscall.link_info(fd)
     finally:
         os.close(fd)
 
 
-def directory_name(number: int, full_name: str, direction: Direction) -> str:
-    """Return the pin directory of an endpoint; names may hold dots, which bpffs refuses."""
-    name = hashlib.sha256(full_name.encode()).hexdigest()[:16]
-    return f"endpoint_{number}_{name}_{direction.name.lower()}"
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """The pins of an endpoint: who it is, as far as the name of the directory says."""
+
+    number: int
+    digest: str
+    direction: Direction
+    hook: Hook
+    directory: Path
+
+    def is_of(self, full_name: str, direction: Direction) -> bool:
+        """Tell whether these are the pins of that endpoint and direction."""
+        return (self.digest, self.direction) == (_digest(full_name), direction)
 
 
-def pinned_endpoints(root: Path) -> Iterator[tuple[int, str, Path]]:
-    """Yield (number, directory name, directory) of every endpoint that has pins."""
-    for directory in sorted(root.glob("endpoint_*_*")):
-        yield int(directory.name.split("_")[1]), directory.name, directory
+def _digest(full_name: str) -> str:
+    """Return an endpoint's name for the bpf file system, which refuses dots."""
+    return hashlib.sha256(full_name.encode()).hexdigest()[:16]
 
 
-def _link_tcx(prog_fd: int, ifindex: int) -> int:
+def directory_name(number: int, full_name: str, direction: Direction, hook: Hook) -> str:
+    """Return the name of an endpoint's directory of pins."""
+    return f"endpoint_{number}_{_digest(full_name)}_{direction.name.lower()}_{hook.value}"
+
+
+def pin_directories(root: Path) -> list[Path]:
+    """Return the directories of pins of all endpoints, those of other versions too."""
+    return sorted(root.glob("endpoint_*"))
+
+
+def pinned_endpoints(root: Path) -> Iterator[Pinned]:
+    """Yield the pins of every endpoint; what another version has named otherwise is left out."""
+    for directory in pin_directories(root):
+        match = _DIRECTORY.fullmatch(directory.name)
+        if match:
+            direction = Direction[match[3].upper()]
+            yield Pinned(int(match[1]), match[2], direction, Hook(match[4]), directory)
+
+
+def _link_tcx(prog_fd: int, ifindex: int, *, sending: bool = False) -> int:
     """Attach at the head of the interface's tcx programs; libbpf 1.1 cannot say where."""
-    attributes = struct.pack("=IIIIIIQ", prog_fd, ifindex, syscall.ATTACH_TCX_INGRESS, _BEFORE, 0, 0, 0)
+    attach_type = syscall.ATTACH_TCX_EGRESS if sending else syscall.ATTACH_TCX_INGRESS
+    attributes = struct.pack("=IIIIIIQ", prog_fd, ifindex, attach_type, _BEFORE, 0, 0, 0)
     try:
         return syscall.bpf(_CMD_LINK_CREATE, attributes)
     except KernelFailure as error:
@@ -125,57 +129,33 @@ def _link_tcx(prog_fd: int, ifindex: int) -> int:
         raise KernelFailure(msg) from error.__cause__
 
 
-def _link_xdp(prog_fd: int, ifindex: int, where: str) -> int:
+def _link_xdp(prog_fd: int, ifindex: int, where: str, hook: Hook = Hook.XDP) -> int:
+    flags = syscall.XDP_FLAGS_DRV_MODE if hook is Hook.NATIVE else syscall.XDP_FLAGS_SKB_MODE
     try:
-        return syscall.link_create(prog_fd, ifindex, syscall.ATTACH_XDP, syscall.XDP_FLAGS_SKB_MODE)
+        return syscall.link_create(prog_fd, ifindex, syscall.ATTACH_XDP, flags)
     except KernelFailure as error:
-        if syscall.error_number(error) != _EBUSY:
+        if syscall.error_number(error) == _EBUSY:
+            msg = f"{where} already has an XDP program that stays there"
+            raise KernelFailure(msg) from error
+        if hook is not Hook.NATIVE:
             raise
-        msg = (
-            f"interface {where} already has an XDP program: "
-            "take it off first (`ip link set dev INTERFACE xdpgeneric off`, or remove its pinned link); "
-            "running behind a foreign program is not supported yet"
-        )
+        msg = f"{where}: the driver does not take XDP programs ({error}); valid: --hook xdp, --hook tcx"
         raise KernelFailure(msg) from error
 
 
-def host_index(place: Place) -> tuple[int, int]:
-    """Return (pod's interface index, host-side index), or raise Failure saying what is wrong."""
-    inside = read_interface(place.netns, place.interface)
-    if inside.kind != "veth" or not inside.peer_index:
-        msg = (
-            f"interface {place.interface!r} in {place.netns!r} is of kind {inside.kind or 'unknown'!r}; "
-            "valid: a veth whose other end is in the namespace that bpfast runs in"
-        )
-        raise Failure(msg)
-    name = interface_name(inside.peer_index)
-    if name is None or read_interface(None, name).peer_index != inside.index:
-        msg = (
-            f"the other end of {place.interface!r} in {place.netns!r} is not in this network namespace: "
-            "run bpfast where the host side of the pods is"
-        )
-        raise Failure(msg)
-    return inside.index, inside.peer_index
-
-
-def _devices(site: Site) -> tuple[clsact.Device, clsact.Device]:
-    """Return the device of chain and guard, and that of the watcher."""
-    pod, host = host_index(site.place)
-    inside, outside = clsact.Device(site.place.netns, pod), clsact.Device(clsact.OWN, host)
-    return (inside, outside) if site.is_inside else (outside, inside)
-
-
 def attach(programs: Programs, number: int, site: Site, directory: Path) -> None:
-    """Attach the three programs of an endpoint and pin their links; all or nothing."""
-    forward, reverse = _devices(site)
+    """Attach the programs of an endpoint and pin their links; all or nothing."""
+    where = devices(site)
     directory.mkdir(parents=True, exist_ok=True)
     try:
-        _attach_watcher(programs, number, reverse, directory)
-        _attach_chain(programs, number, forward, directory, where=str(site))
+        _attach_watcher(programs, number, where.reverse, directory, sending=site.hook is Hook.NATIVE)
+        _attach_chain(programs, number, where.forward, directory, site)
+        if site.hook is Hook.TCX:
+            return
         if hooks.tcx_offered():
-            _attach_guard(programs, number, forward, directory)
+            _attach_guard(programs, number, where.forward, directory)
         else:
-            _attach_filter(programs, number, forward, directory)
+            _attach_filter(programs, number, where.forward, directory)
     except BaseException:
         detach(directory)
         raise
@@ -198,29 +178,34 @@ def _pin_link(link_fd: int, directory: Path, part: str) -> None:
         os.close(link_fd)
 
 
-def _attach_watcher(programs: Programs, number: int, device: clsact.Device, directory: Path) -> None:
+def _attach_watcher(
+    programs: Programs, number: int, device: Device, directory: Path, *, sending: bool
+) -> None:
     with _loaded(programs, hooks.watcher(), number) as prog_fd, entered(device.namespace):
         if hooks.tcx_offered():
-            link_fd = _link_tcx(prog_fd, device.index)
+            link_fd = _link_tcx(prog_fd, device.index, sending=sending)
         else:
             where = f"{interface_name(device.index)!r} (rules of both directions need tcx, Linux 6.6)"
             link_fd = _link_xdp(prog_fd, device.index, where)
         _pin_link(link_fd, directory, "watch")
 
 
-def _attach_chain(
-    programs: Programs, number: int, device: clsact.Device, directory: Path, *, where: str
-) -> None:
-    with _loaded(programs, "xdp/bpfast_entry", number) as prog_fd, entered(device.namespace):
-        _pin_link(_link_xdp(prog_fd, device.index, where), directory, "chain")
+def _attach_chain(programs: Programs, number: int, device: Device, directory: Path, site: Site) -> None:
+    with _loaded(programs, f"{site.hook.text}/bpfast_entry", number) as prog_fd:
+        if site.hook is Hook.TCX:
+            with entered(device.namespace):
+                _pin_link(_link_tcx(prog_fd, device.index), directory, "chain")
+            return
+        with foreign.behind(programs, number, device, directory, str(site)), entered(device.namespace):
+            _pin_link(_link_xdp(prog_fd, device.index, str(site), site.hook), directory, "chain")
 
 
-def _attach_guard(programs: Programs, number: int, device: clsact.Device, directory: Path) -> None:
+def _attach_guard(programs: Programs, number: int, device: Device, directory: Path) -> None:
     with _loaded(programs, "tcx/bpfast_guard", number) as prog_fd, entered(device.namespace):
         _pin_link(_link_tcx(prog_fd, device.index), directory, "guard")
 
 
-def _attach_filter(programs: Programs, number: int, device: clsact.Device, directory: Path) -> None:
+def _attach_filter(programs: Programs, number: int, device: Device, directory: Path) -> None:
     """Make the guard a clsact filter; its program is pinned first, so that it can be found."""
     inode = clsact.namespace_inode(device.namespace)
     with _loaded(programs, "tcx/bpfast_guard", number) as prog_fd:
@@ -239,15 +224,14 @@ def _filter_name(prog_fd: int) -> str:
     return f"bpfast_guard_{syscall.prog_id(prog_fd)}"
 
 
-def _filter_device(directory: Path, pin: Path) -> clsact.Device | None:
+def _chain_device(directory: Path, inode: int) -> Device | None:
     """Find the device of an endpoint by its chain, wherever it is now; None when it is gone."""
-    fd = syscall.pinned(str(directory / "link_chain"))
-    try:
-        _type, prog_id, index = syscall.link_info(fd)
-    finally:
-        os.close(fd)
-    inode, _qdisc = clsact.read_pin_name(pin.name)
+    _type, prog_id, index = _link(directory, "chain")
     return clsact.find(index, prog_id, inode) if index else None
+
+
+def _filter_device(directory: Path, pin: Path) -> Device | None:
+    return _chain_device(directory, clsact.read_pin_name(pin.name)[0])
 
 
 def mend(directory: Path) -> bool:
@@ -275,23 +259,25 @@ def mend(directory: Path) -> bool:
 
 def renew(programs: Programs, number: int, directory: Path) -> None:
     """Put newly loaded programs under the links of an endpoint, without a gap."""
+    foreign.keep_behind(programs, number, directory)
     for part in _PARTS:
         if part == "guard" and _filter_pin(directory):
             _renew_filter(programs, number, directory)
             continue
-        link_fd = syscall.pinned(str(directory / f"link_{part}"))
-        prog_fd = programs.load(_program_under(part, link_fd), number)
+        pin = directory / f"link_{part}"
+        if part == "guard" and not pin.exists():
+            continue  # tcx needs none
+        link_fd = syscall.pinned(str(pin))
         try:
-            syscall.link_update(link_fd, prog_fd)
+            with _loaded(programs, _program_under(part, link_fd), number) as prog_fd:
+                syscall.link_update(link_fd, prog_fd)
         finally:
-            os.close(prog_fd)
             os.close(link_fd)
 
 
 def _program_under(part: str, link_fd: int) -> str:
-    if part != "watch":
-        return {"chain": "xdp/bpfast_entry", "guard": "tcx/bpfast_guard"}[part]
-    return "xdp/bpfast_watch" if syscall.link_info(link_fd)[0] == _LINK_TYPE_XDP else "tcx/bpfast_watch"
+    text = "xdp" if syscall.link_info(link_fd)[0] == _LINK_TYPE_XDP else "tcx"
+    return f"{text}/bpfast_{'entry' if part == 'chain' else part}"
 
 
 def _renew_filter(programs: Programs, number: int, directory: Path) -> None:
@@ -299,21 +285,20 @@ def _renew_filter(programs: Programs, number: int, directory: Path) -> None:
     device = _filter_device(directory, pin) if pin else None
     if pin is None or device is None:
         return
-    prog_fd = programs.load("tcx/bpfast_guard", number)
-    try:
+    with _loaded(programs, "tcx/bpfast_guard", number) as prog_fd:
         # A crash in between leaves a filter that the pin does not know: mend() puts the pinned one there.
         clsact.put(prog_fd, _filter_name(prog_fd), device)
         following = directory / "next_guard"
         following.unlink(missing_ok=True)
         syscall.pin(prog_fd, str(following))
         following.replace(pin)
-    finally:
-        os.close(prog_fd)
 
 
 def detach(directory: Path) -> None:
-    """Take an endpoint's programs off, guard first, and its pins away."""
+    """Take an endpoint's programs off, guard first, and its pins away; put back who was there before."""
     _detach_filter(directory)
+    left = foreign.pinned(directory)
+    device = _foreign_device(directory, left) if left else None
     for part in reversed(_PARTS):
         pin = directory / f"link_{part}"
         if not pin.exists():
@@ -325,10 +310,19 @@ def detach(directory: Path) -> None:
         finally:
             os.close(fd)
         pin.unlink()
+    if left:
+        foreign.restore(left, device)
     if directory.exists():
-        for left in directory.iterdir():  # of a renewal that did not get to its end
-            left.unlink()
+        for each in directory.iterdir():  # of a renewal that did not get to its end
+            each.unlink()
         directory.rmdir()
+
+
+def _foreign_device(directory: Path, pin: Path) -> Device | None:
+    """Find the device that a foreign program was on: by the chain, or, after a crash, where it was."""
+    if not (directory / "link_chain").exists():
+        return foreign.old_device(pin)
+    return _chain_device(directory, foreign.inode_of(pin))
 
 
 def _detach_filter(directory: Path) -> None:

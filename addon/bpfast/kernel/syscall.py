@@ -21,7 +21,9 @@ PROG_TYPE_SCHED_CLS = 3
 PROG_TYPE_XDP = 6
 ATTACH_XDP = 37
 ATTACH_TCX_INGRESS = 46
+ATTACH_TCX_EGRESS = 47
 XDP_FLAGS_SKB_MODE = 2
+XDP_FLAGS_DRV_MODE = 4
 
 MAP_HASH = 1
 MAP_ARRAY = 2
@@ -273,6 +275,46 @@ def link_info(link_fd: int) -> tuple[int, int, int]:
     link_type, _link_id, prog_id = struct.unpack_from("III", buffer.raw)
     (ifindex,) = struct.unpack_from("I", buffer.raw, 16)
     return link_type, prog_id, ifindex
+
+
+def links() -> Iterator[tuple[int, int, int]]:
+    """Yield (link type, program id, interface index) of every link of the kernel."""
+    number = 0
+    while True:
+        attributes = ctypes.create_string_buffer(struct.pack("=III", number, 0, 0), 12)
+        result = _libc().syscall(_NR_BPF[os.uname().machine], _CMD_LINK_GET_NEXT_ID, attributes, 12)
+        if result < 0 and ctypes.get_errno() == errno.ENOENT:
+            return
+        _checked(result, "walking the links")
+        (number,) = struct.unpack_from("=I", attributes.raw, 4)
+        try:
+            fd = bpf(_CMD_LINK_GET_FD_BY_ID, struct.pack("=I", number))
+        except KernelFailure:
+            continue  # gone meanwhile
+        try:
+            yield link_info(fd)
+        finally:
+            os.close(fd)
+
+
+def xdp_attach(ifindex: int, prog_fd: int, flags: int) -> None:
+    """Attach an XDP program by netlink, as ``ip link`` does, in this thread's network namespace."""
+    result = library().bpf_xdp_attach(ifindex, prog_fd, ctypes.c_uint(flags), None)
+    _checked(result, f"attaching an XDP program to interface {ifindex}")
+
+
+def xdp_detach(ifindex: int, flags: int) -> None:
+    """Take an XDP program off that was attached by netlink."""
+    result = library().bpf_xdp_detach(ifindex, ctypes.c_uint(flags), None)
+    _checked(result, f"taking the XDP program off interface {ifindex}")
+
+
+def prog_name(prog_fd: int) -> str:
+    """Return the name of a loaded program; the kernel keeps 15 characters."""
+    buffer = ctypes.create_string_buffer(256)
+    bpf(_CMD_OBJ_GET_INFO_BY_FD, struct.pack("IIQ", prog_fd, 256, ctypes.addressof(buffer)))
+    # struct bpf_prog_info: name stands behind type, id, tag, four lengths and pointers, times.
+    return buffer.raw[64:80].split(b"\0")[0].decode(errors="replace")
 
 
 def prog_fd_by_id(prog_id: int) -> int:
