@@ -144,12 +144,6 @@ def test_a_regex_that_is_none_is_refused(inputs: Inputs) -> None:
     )
 
 
-@pytest.mark.parametrize("hook", ("tcx", "xdp-native"))
-def test_other_hooks_are_refused(inputs: Inputs, hook: str) -> None:
-    """Both are named, with the one that is there."""
-    inputs.assert_refused(f"--hook {hook} is not supported yet; valid: xdp", words=("--hook", hook))
-
-
 def test_an_interface_that_is_no_veth_is_refused(inputs: Inputs) -> None:
     """The loopback interface cannot be policed."""
     inputs.write(WEB | {"netns": inputs.netns, "interface": "lo", "addresses": ["10.0.0.1"]})

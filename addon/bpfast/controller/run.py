@@ -23,9 +23,10 @@ from bpfast.controller.read import Stamp, place_of, read_all_endpoints, read_all
 from bpfast.controller.report import Reporter
 from bpfast.controller.staying import entries_that_stay
 from bpfast.controller.sweep import Sweeper
-from bpfast.errors import BPFastError
+from bpfast.errors import BPFastError, Unsupported
 from bpfast.kernel.attach import pinned_endpoints
 from bpfast.kernel.compiler import compiled
+from bpfast.kernel.hooks import tcx_offered
 from bpfast.kernel.maps import Maps
 from bpfast.kernel.netns import own_addresses
 from bpfast.kernel.program import Programs
@@ -78,6 +79,11 @@ class Runner:
         """Enforce until SIGTERM or SIGINT."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        if self._options.hook is not Hook.XDP and not tcx_offered():
+            message = (
+                f"--hook {self._options.hook.value} needs tcx, which Linux has from 6.6 on; valid here: xdp"
+            )
+            raise Unsupported(message)
         seen = stamp(self._options.files)
         wanted = self._read()
         for _endpoint, site in enforced(wanted, self._options.hook).values():

@@ -31,8 +31,8 @@ from bpfast.kernel.program import Programs
 
 PIN = "foreign_*"
 _PIN_NAME = re.compile(r"foreign_(skb|drv)_(\d+)_(\d+)")
-# <linux/if_link.h>: XDP_ATTACHED_*, and XDP_FLAGS_* for each.
-_MODES = {1: "drv", 2: "skb"}
+# <linux/if_link.h>: XDP_ATTACHED_DRV and _SKB as pyroute2 calls them, and XDP_FLAGS_* for each.
+_MODES = {"xdp": "drv", "xdpgeneric": "skb"}
 _FLAGS = {"skb": 1 << 1, "drv": 1 << 2}
 _LINK_TYPE_XDP = 6
 
@@ -53,7 +53,7 @@ def found(device: Device) -> Foreign | None:
     number = int(xdp.get_attr("IFLA_XDP_PROG_ID") or 0) if xdp else 0
     if not number:
         return None
-    mode = _MODES.get(int(xdp.get_attr("IFLA_XDP_ATTACHED") or 0))
+    mode = _MODES.get(xdp.get_attr("IFLA_XDP_ATTACHED"))
     if mode is None:
         msg = (
             f"interface {device.index} has several XDP programs, or one in its hardware: take them off first"

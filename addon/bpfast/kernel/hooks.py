@@ -41,5 +41,5 @@ def watcher() -> str:
 def described() -> str:
     """Say how guard and watcher are attached here, as ``bpfast doctor`` shows it."""
     if tcx_offered():
-        return "guard and watcher: tcx"
-    return "guard: clsact filter, watcher: generic XDP (no tcx: that needs Linux 6.6)"
+        return "guard and watcher: tcx; --hook xdp, tcx, xdp-native"
+    return "guard: clsact filter, watcher: generic XDP; --hook xdp (no tcx: that needs Linux 6.6)"
