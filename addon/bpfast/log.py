@@ -16,6 +16,7 @@ import structlog
 class Event(StrEnum):
     """The name of every event that is logged, with the keys that it has."""
 
+    ADDRESSES_CHANGED = "addresses_changed"
     ATTACHED = "attached"  # endpoint, hook, interface
     DETACHED = "detached"  # endpoint
     DETACH_FAILED = "detach_failed"  # endpoint, error

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The user's files -> checked input; and whether they have changed since."""
 
+import contextlib
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -90,11 +92,16 @@ def stamp(paths: Sequence[Path]) -> Stamp:
     """Return what changes when any of the files, or a file in any of the folders, changes."""
     found: list[tuple[str, int, int, int]] = []
     for path in paths:
-        for file in (path, *(sorted(path.iterdir()) if path.is_dir() else ())):
-            try:
-                seen = file.stat()
-            except OSError:
-                found.append((str(file), 0, 0, 0))
-            else:
-                found.append((str(file), seen.st_mtime_ns, seen.st_size, seen.st_ino))
+        found.append(_stamp_of(str(path)))
+        with contextlib.suppress(OSError), os.scandir(path) as inside:
+            found += sorted(_stamp_of(file.path) for file in inside)
     return tuple(found)
+
+
+def _stamp_of(file: str) -> tuple[str, int, int, int]:
+    """Return a file's stamp, through links; zeros where there is no file."""
+    try:
+        seen = os.stat(file)  # noqa: PTH116 - asked 20 times a second, for each file of a folder
+    except OSError:
+        return file, 0, 0, 0
+    return file, seen.st_mtime_ns, seen.st_size, seen.st_ino

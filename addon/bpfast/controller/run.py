@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """``bpfast run``: standalone mode. Files in, enforcement on, verdicts out.
 
-One thread: it looks at the ring of events and, between two looks, at the files
-once in LOOK_SECONDS and at attachments and flows once in SWEEP_SECONDS. A
-change is compiled completely before anything is written; what cannot be read
-leaves the last policy in force.
+One thread: it looks at the ring of events and at the files, 20 times a second,
+at addresses once in LOOK_SECONDS, and at attachments and flows once in
+SWEEP_SECONDS. A change is compiled completely before anything is written; what
+cannot be read leaves the last policy in force.
 """
 
 import signal
@@ -16,10 +16,11 @@ from types import FrameType
 
 from bpfast import settings
 from bpfast.abi import DenyMode, EventMode
+from bpfast.controller.changes import Addresses, Files
 from bpfast.controller.desired import Desired, World, desired
 from bpfast.controller.enforce import Enforcer, Modes, enforced
 from bpfast.controller.pins import held, open_maps, remove
-from bpfast.controller.read import Stamp, place_of, read_all_endpoints, read_all_policies, stamp
+from bpfast.controller.read import place_of, read_all_endpoints, read_all_policies
 from bpfast.controller.report import Reporter
 from bpfast.controller.staying import entries_that_stay
 from bpfast.controller.sweep import Sweeper
@@ -37,7 +38,7 @@ from bpfast.policy.meaning import Direction
 from bpfast.standalone.endpoints import Endpoint
 
 POLL_MILLISECONDS = 50
-LOOK_SECONDS = 1.0
+LOOK_SECONDS = 2.0
 SWEEP_SECONDS = 5.0
 
 
@@ -84,14 +85,14 @@ class Runner:
                 f"--hook {self._options.hook.value} needs tcx, which Linux has from 6.6 on; valid here: xdp"
             )
             raise Unsupported(message)
-        seen = stamp(self._options.files)
+        files = Files(self._options.files)
         wanted = self._read()
         for _endpoint, site in enforced(wanted, self._options.hook).values():
             devices(site)  # say what is wrong before anything is loaded
         with held(settings.pin_directory()):
             maps, root, taken_over = open_maps(settings.pin_directory())
             try:
-                self._enforce(maps, root, wanted, seen, taken_over=taken_over)
+                self._enforce(maps, root, wanted, files, taken_over=taken_over)
             except BaseException:
                 if not taken_over:
                     remove(root)
@@ -126,7 +127,7 @@ class Runner:
             logger().warning(Event.RULE_REFUSED, rule=refusal.rule, reason=refusal.reason)
         return wanted
 
-    def _enforce(self, maps: Maps, root: Path, wanted: Desired, seen: Stamp, *, taken_over: bool) -> None:
+    def _enforce(self, maps: Maps, root: Path, wanted: Desired, files: Files, *, taken_over: bool) -> None:
         programs = Programs(compiled(settings.bpf_directory(), settings.cache_directory()), maps)
         for text in {self._options.hook.text, *(one.hook.text for one in pinned_endpoints(root))}:
             programs.fill_chain(text)
@@ -139,7 +140,7 @@ class Runner:
                 ring.poll(0)  # what was decided while nobody looked is nobody's news
                 enforcer.take_over(wanted)
             self._apply(enforcer, wanted)
-            self._loop(enforcer, ring, sweeper, seen)
+            self._loop(enforcer, ring, sweeper, files)
         finally:
             ring.close()
             state.close()
@@ -172,15 +173,22 @@ class Runner:
             logger().error(Event.INPUT_REFUSED, faults=str(error).splitlines())
             self._reporter.error(f"the last policy stays in force: {error}")
 
-    def _loop(self, enforcer: Enforcer, ring: EventRing, sweeper: Sweeper, seen: Stamp) -> None:
+    def _loop(self, enforcer: Enforcer, ring: EventRing, sweeper: Sweeper, files: Files) -> None:
+        addresses = Addresses()
         looked = swept = time.monotonic()
         while not self._stopping:
             self._reporter.verdicts(ring.poll(POLL_MILLISECONDS))
             now = time.monotonic()
+            if files.have_changed():
+                paths = ", ".join(str(path) for path in self._options.files)
+                logger().info(Event.FILE_CHANGED, path=paths)
+                self._reload(enforcer)
             if now - looked >= LOOK_SECONDS:
                 looked = now
                 self._reporter.lost(sweeper.lost_events())
-                seen = self._look(enforcer, seen)
+                if self._last and addresses.differ(self._last.world):
+                    logger().info(Event.ADDRESSES_CHANGED)
+                    self._reload(enforcer)
             if now - swept >= SWEEP_SECONDS:
                 swept = now
                 sweeper.sweep(enforcer.sites())
@@ -189,10 +197,3 @@ class Runner:
         self._reporter.verdicts(ring.poll(0))
         self._reporter.lost(sweeper.lost_events())
         logger().info(Event.STOPPING, signal=signal.Signals(self._stopping).name)
-
-    def _look(self, enforcer: Enforcer, seen: Stamp) -> Stamp:
-        now = stamp(self._options.files)
-        if now != seen:
-            logger().info(Event.FILE_CHANGED, path=", ".join(str(path) for path in self._options.files))
-            self._reload(enforcer)
-        return now

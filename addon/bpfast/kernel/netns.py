@@ -6,12 +6,13 @@ import ctypes
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from bpfast.errors import Failure, KernelFailure
+from bpfast.kernel.addresses import read_addresses
 
 _CLONE_NEWNET = 0x40000000
 _OWN = "/proc/thread-self/ns/net"
@@ -74,21 +75,13 @@ def read_interface(path: str | None, name: str) -> Interface:
             index=indices[0],
             peer_index=link.get("link") or 0,
             kind=(info.get("kind") or "") if info else "",
-            addresses=_addresses(netlink, indices[0]),
+            addresses=read_addresses(indices[0]),
         )
-
-
-def _addresses(netlink: IPRoute, index: int | None) -> tuple[IPv4Address | IPv6Address, ...]:
-    filters = {} if index is None else {"index": index}
-    texts = [entry.get("local") or entry.get("address") for entry in netlink.get_addr(**filters)]
-    found = (ip_address(text) for text in texts if text)
-    return tuple(address for address in found if not (address.is_loopback or address.is_link_local))
 
 
 def own_addresses() -> tuple[IPv4Address | IPv6Address, ...]:
     """Return every address of this namespace: what policy calls the host."""
-    with IPRoute() as netlink:
-        return _addresses(netlink, None)
+    return read_addresses(None)
 
 
 def interface_name(index: int) -> str | None:

@@ -28,7 +28,8 @@ class Endpoint:
     """A pod, as the endpoints file describes it.
 
     ``netns`` None: it can be a peer, and the subject of ``verdict``, but
-    nothing can be attached to it. ``place`` is where it stands in its file.
+    nothing can be attached to it. ``place`` is where it stands in its file, and
+    ``addresses_given`` whether its addresses stand there, too.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Endpoint:
     service_account: str | None = None
     trusted_egress: bool = False
     place: Path = field(default=(), compare=False)
+    addresses_given: bool = field(default=False, compare=False)
 
     @property
     def full_name(self) -> str:
@@ -129,7 +131,8 @@ def _refusal(_path: Path) -> str:
 def _endpoint(model: EndpointModel, place: Path) -> Endpoint:
     ports = tuple(NamedPort(name, number, protocol) for name, (number, protocol) in model.ports.items())
     fields = {name: getattr(model, name) for name in EndpointModel.model_fields}
-    return Endpoint(**(fields | {"ports": ports, "place": place}))
+    given = bool(model.addresses)
+    return Endpoint(**(fields | {"ports": ports, "place": place, "addresses_given": given}))
 
 
 def _nowhere(endpoints: Sequence[Endpoint]) -> list[Flaw]:
