@@ -4,15 +4,13 @@
 import contextlib
 import ctypes
 import os
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from bpfast.errors import Failure, KernelFailure
-from bpfast.kernel.addresses import read_addresses
+from bpfast.kernel.rtnetlink import read_addresses, read_link
 
 _CLONE_NEWNET = 0x40000000
 _OWN = "/proc/thread-self/ns/net"
@@ -63,20 +61,13 @@ def entered(path: str | None) -> Iterator[None]:
 
 def read_interface(path: str | None, name: str) -> Interface:
     """Return the interface ``name`` of a namespace; Failure when it is not there."""
-    with entered(path), IPRoute() as netlink:
-        indices = netlink.link_lookup(ifname=name)
-        if not indices:
-            found = sorted(link.get("ifname") for link in netlink.get_links())
+    with entered(path):
+        link = read_link(name)
+        if link is None:
+            found = sorted(each for _index, each in socket.if_nameindex())
             msg = f"no interface {name!r} in network namespace {path!r}; there are {', '.join(found)}"
             raise Failure(msg)
-        (link,) = netlink.get_links(indices[0])
-        info = link.get("linkinfo")
-        return Interface(
-            index=indices[0],
-            peer_index=link.get("link") or 0,
-            kind=(info.get("kind") or "") if info else "",
-            addresses=read_addresses(indices[0]),
-        )
+        return Interface(link.index, link.peer_index, link.kind, read_addresses(link.index))
 
 
 def own_addresses() -> tuple[IPv4Address | IPv6Address, ...]:
@@ -86,10 +77,5 @@ def own_addresses() -> tuple[IPv4Address | IPv6Address, ...]:
 
 def interface_name(index: int) -> str | None:
     """Return the name of an interface of this namespace by index, or None."""
-    try:
-        with IPRoute() as netlink:
-            (link,) = netlink.get_links(index)
-            name = link.get("ifname")
-            return str(name) if name else None
-    except NetlinkError:
-        return None
+    link = read_link(index)
+    return link.name if link else None
