@@ -290,8 +290,9 @@ static __always_inline int head(FRAME *ctx, struct context *c, struct flow *flow
 		if (result)
 			return cut_or_drop(ctx, c, result);
 	}
+	/* It may be a request that old and new rules allow: no 403 without having read it. */
 	if (c->head.serial != rules->serial)
-		return deny(ctx, c, REASON_STALE_TABLE);
+		return judge(ctx, c, OUTCOME_RESET, REASON_STALE_TABLE);
 	if (c->packet.seq + c->position - c->head.start >= MAX_HEAD_BYTES)
 		return deny(ctx, c, REASON_HEAD_TOO_LARGE);
 	index = c->copy_end - c->copy_base;
@@ -372,7 +373,11 @@ static __always_inline int stage_http(FRAME *ctx)
 		return judge(ctx, c, OUTCOME_RESET, REASON_AFTER_CLOSE);
 	}
 	rules = rule_set_get(flow->rule_set);
-	if (!rules || !rules->serial)
-		return deny(ctx, c, REASON_STALE_TABLE);
+	if (!rules || !rules->serial) {
+		/* Its verdict was switched while this packet was on its way: the next try is judged anew. */
+		if (c->head.phase == PHASE_IDLE)
+			return cut_or_drop(ctx, c, REASON_STALE_TABLE);
+		return judge(ctx, c, OUTCOME_RESET, REASON_STALE_TABLE);
+	}
 	return head(ctx, c, flow, rules);
 }
