@@ -3,7 +3,7 @@
 # The targets that people and CI call. Interpreters are always named by path: another python3 may come first.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint check test demo bench judge fuzz test-vm clean
+.PHONY: help setup lint check test demo bench judge fuzz soak test-vm clean
 
 VENV := .venv/bin
 # tests/, e2e/ and bench/ are packages; those that hold no Python yet are left out.
@@ -18,6 +18,7 @@ help:
 	@echo 'make bench   figures; nothing asserts a time (root)'
 	@echo 'make judge   5,000 random scenarios, held against Cilium'\''s own policy engine'
 	@echo 'make fuzz    a million mutated policies for the reader (FUZZ_RUNS)'
+	@echo 'make soak    ten changes of a policy a second, for a minute, under load (root; SOAK_SECONDS)'
 	@echo 'make test-vm the kernel tests and a short run on Linux 6.1, in qemu (root)'
 
 setup:
@@ -50,6 +51,10 @@ judge: setup
 FUZZ_RUNS := 1000000
 fuzz: setup
 	$(VENV)/python -m tests.fuzz.policies --runs $(FUZZ_RUNS)
+
+SOAK_SECONDS := 60
+soak: setup
+	$(VENV)/python -m e2e.live $(SOAK_SECONDS)
 
 test-vm: setup
 	tools/test-vm

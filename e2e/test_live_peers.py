@@ -44,9 +44,10 @@ class Kept:
 
     def __init__(self, pod: Pod, web: Nginx, *, source: str | None = None) -> None:
         """Connect, from ``source`` where a pod has several addresses."""
-        self._connection = http.client.HTTPConnection(web.pod.address, web.port, timeout=2)
+        self._connection = http.client.HTTPConnection(
+            web.pod.address, web.port, timeout=2, source_address=(source, 0) if source else None
+        )
         with pod.namespace.entered():
-            self._connection.source_address = (source, 0) if source else None
             self._connection.connect()
         self._connection.auto_open = 0
 
