@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests and answers over one TCP connection, as quickly as Python can."""
 
+import contextlib
 import re
 import socket
 import time
@@ -36,6 +37,11 @@ class Exchange:
             self._socket.sendall(request[cut:])
         except ConnectionError:
             return
+
+    def send_bytes(self, data: bytes) -> None:
+        """Send what need not be a request; a connection that is lost shows in answer()."""
+        with contextlib.suppress(ConnectionError):
+            self._socket.sendall(data)
 
     def answer(self) -> int:
         """Return the status of the next answer, or LOST."""
