@@ -270,6 +270,7 @@ enum event_mode {
 	EVENTS_ALL = 2,
 };
 
+/* generation and mark stay where they are in every version: a takeover reads them. */
 struct endpoint {
 	unsigned int flags;
 	unsigned int generation; /* of policy and peers; never 0 */
@@ -325,14 +326,17 @@ struct port_policy {
 	unsigned int rule_set; /* index into rule_sets */
 };
 
-/* rule_sets: where the table of a rule set lies. serial 0: unused. */
+/*
+ * rule_sets: where the table of a rule set lies. serial 0: unused. The second
+ * word and the last stay where they are in every version: a takeover reads them.
+ */
 struct rule_set {
 	unsigned int base;    /* first word of the image in tables */
 	unsigned int serial;  /* another after each change */
 	unsigned int rows;    /* absolute word offset */
 	unsigned int classes; /* absolute byte offset */
 	unsigned int start;
-	unsigned int reserved;
+	unsigned int retired; /* where there is none: serials up to here are used up */
 };
 
 /* flows, embryos, ended: one TCP connection as its endpoint sees it. */

@@ -7,8 +7,8 @@ import pytest
 
 from bpfast import abi
 from bpfast.abi import PortVerdict
+from bpfast.controller.change import Change
 from bpfast.controller.desired import Entries
-from bpfast.controller.enforce import Change
 from bpfast.controller.sweep import FlowKey
 from bpfast.kernel.prefixes import TCP, PeerTable, PortPrefix, prefixes
 from bpfast.kernel.state import PortEntry

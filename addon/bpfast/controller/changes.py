@@ -16,9 +16,9 @@ from pathlib import Path
 from bpfast.controller.desired import World
 from bpfast.controller.read import Stamp, place_of, stamp
 from bpfast.errors import Failure
-from bpfast.kernel.attach import Place
 from bpfast.kernel.netns import entered
 from bpfast.kernel.rtnetlink import Address, read_addresses
+from bpfast.kernel.site import Place
 
 SETTLE_NS = 10_000_000
 """A file that was written less than this ago is read at a later look.

@@ -13,7 +13,9 @@ from functools import partial
 from pathlib import Path
 
 from bpfast import abi
-from bpfast.abi import DenyMode, Direction, EventMode
+from bpfast.abi import DenyMode, Direction, EventMode, MapNumber
+from bpfast.controller import takeover
+from bpfast.controller.change import Change
 from bpfast.controller.desired import Desired, Entries, inspected_ports, install, port_entries
 from bpfast.controller.read import place_of
 from bpfast.controller.sweep import FlowKey, Sweeper
@@ -29,14 +31,12 @@ from bpfast.kernel.attach import (
     pinned_endpoints,
     renew,
 )
-from bpfast.kernel.prefixes import TCP, PeerTable, PortTable
 from bpfast.kernel.program import Programs
 from bpfast.kernel.site import Hook, Site, devices
 from bpfast.kernel.state import EndpointConfig, State, new_mark
 from bpfast.log import Event, logger
 from bpfast.policy.meaning import Direction as PolicyDirection
 from bpfast.policy.meaning import EndpointPolicy
-from bpfast.policy.peers import Address
 from bpfast.policy.rules import RuleSet
 from bpfast.standalone.endpoints import Endpoint
 
@@ -68,6 +68,8 @@ class Policed:
     directory: Path
     mark: int
     entries: Entries = field(default_factory=dict)
+    is_foreign: bool = False
+    """Its links still have programs of another version, whose policies are not in our maps."""
 
     @property
     def way(self) -> Way:
@@ -94,46 +96,6 @@ def policy_of(wanted: Desired, way: Way) -> EndpointPolicy:
 
 def _is_of(number: int, key: FlowKey) -> bool:
     return key.endpoint == number
-
-
-def _inspects(entries: Entries, identity: int, port: int) -> bool:
-    entry = PortTable(entries).at(identity, TCP, port)
-    return entry is not None and entry.verdict == abi.PortVerdict.INSPECT
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What is enforced before and after: entries by endpoint number, identities by network.
-
-    A flow that was not watched for a while says nothing about its connection any
-    more, so flows and embryos go when inspection begins, and when it ends.
-    """
-
-    before: Mapping[int, Entries]
-    after: Mapping[int, Entries]
-    peers_before: PeerTable
-    peers_after: PeerTable
-    outgoing: frozenset[int] = frozenset()
-    """The numbers whose peer is the destination."""
-
-    def becomes_inspected(self, key: FlowKey) -> bool:
-        """Tell whether this connection is inspected only from now on."""
-        return self._after(key) and not self._before(key)
-
-    def is_no_longer_inspected(self, key: FlowKey) -> bool:
-        """Tell whether this connection was inspected until now."""
-        return self._before(key) and not self._after(key)
-
-    def _before(self, key: FlowKey) -> bool:
-        identity = self.peers_before.at(self._peer(key))
-        return _inspects(self.before.get(key.endpoint, {}), identity, key.port)
-
-    def _after(self, key: FlowKey) -> bool:
-        identity = self.peers_after.at(self._peer(key))
-        return _inspects(self.after.get(key.endpoint, {}), identity, key.port)
-
-    def _peer(self, key: FlowKey) -> Address:
-        return abi.unpack_address(key.local if key.endpoint in self.outgoing else key.peer)
 
 
 def _log_attached(name: str, site: Site) -> None:
@@ -182,20 +144,33 @@ class Enforcer:
         """Go on with the links of an earlier run, under programs of today.
 
         Those of another hook stay until the wanted ones are attached (``apply``).
+        Programs of another version whose policies are not in our maps stay until
+        ours have something to enforce: until ``apply`` has switched their endpoint.
         """
         ways = enforced(wanted, self._modes.hook)
-        kept = {pinned.directory: pinned for pinned in pinned_endpoints(self._root)}
-        for directory in pin_directories(self._root):
+        for root in (self._root, *takeover.others(self._root.parent, self._root)):
+            self._take_over_from(root, ways)
+        logger().info(Event.PINS_TAKEN_OVER, directory=str(self._root), endpoints=len(self.policed))
+
+    def _take_over_from(self, root: Path, ways: Mapping[Way, tuple[Endpoint, Site]]) -> None:
+        are_ours = root == self._root or takeover.uses_our_policies(root, self._programs.maps)
+        marks = takeover.marks(root)
+        kept = {pinned.directory: pinned for pinned in pinned_endpoints(root)}
+        for directory in pin_directories(root):
             found = self._found(kept[directory], ways) if directory in kept else None
             if found is None:
                 detach(directory)
+                if directory in kept:
+                    self._forget(kept[directory].number)
                 continue
             number = kept[directory].number
-            renew(self._programs, number, directory)
-            _generation, policy, mark = self._state.read_endpoint(number)
-            entries = self._state.read_policy(policy)
-            self.policed[number] = Policed(*found, directory, mark or new_mark(), entries)
-        logger().info(Event.PINS_TAKEN_OVER, directory=str(self._root), endpoints=len(self.policed))
+            entries = self._state.read_policy(self._state.read_endpoint(number)[1]) if are_ours else {}
+            self.policed[number] = Policed(
+                *found, directory, marks[number] or new_mark(), entries, is_foreign=not are_ours
+            )
+            if are_ours:
+                self._renew(number)
+        takeover.clean_others(self._root)
 
     @staticmethod
     def _found(pinned: Pinned, ways: Mapping[Way, tuple[Endpoint, Site]]) -> tuple[Endpoint, Site] | None:
@@ -206,6 +181,15 @@ class Enforcer:
             if pinned.is_of(way.name, way.direction):
                 return endpoint, replace(site, hook=pinned.hook)
         return None
+
+    def _renew(self, number: int) -> None:
+        """Put our programs under an endpoint's links, and its pins among ours."""
+        policed = self.policed[number]
+        renew(self._programs, number, policed.directory)
+        directory = policed.directory
+        if directory.parent != self._root:
+            directory = takeover.moved(directory, self._root)
+        self.policed[number] = replace(policed, directory=directory, is_foreign=False)
 
     def apply(self, wanted: Desired) -> dict[RuleSet, int]:
         """Enforce ``wanted``; return the index of each of its rule sets.
@@ -233,6 +217,7 @@ class Enforcer:
         self._sweeper.forget(change.is_no_longer_inspected)
         self._state.drop_policies(numbers[number] for number in self.policed)
         self._state.retire(indices.values())
+        takeover.clean_others(self._root)
         self._fresh = False
         return indices
 
@@ -317,7 +302,8 @@ class Enforcer:
         outgoing = frozenset(
             number for number, policed in kept.items() if policed.site.direction is Direction.EGRESS
         )
-        return Change(before, after, self._state.peers(), wanted.peers, outgoing)
+        unknown = frozenset(number for number, policed in kept.items() if policed.is_foreign)
+        return Change(before, after, self._state.peers(), wanted.peers, outgoing, unknown)
 
     def _write(self, number: int, entries: Entries, *, anew: bool) -> int:
         """Write an endpoint's policy beside the old one; return its policy number.
@@ -349,6 +335,10 @@ class Enforcer:
             direction=policed.site.direction,
         )
         self._state.write_endpoint(number, config)
+        if policed.is_foreign:
+            # Half-open connections: nobody knows whether they were to be inspected.
+            self._sweeper.forget(partial(_is_of, number), maps=(MapNumber.EMBRYOS,))
+            self._renew(number)
 
     def _number_of(self, way: Way) -> int | None:
         return next((number for number, policed in self.policed.items() if policed.way == way), None)
@@ -381,8 +371,12 @@ class Enforcer:
         """Take an endpoint's programs off, and forget its connections."""
         policed = self.policed.pop(number)
         detach(policed.directory)
-        self._state.clear_endpoint(number)
-        self._sweeper.forget(partial(_is_of, number))
+        self._forget(number)
         logger().info(
             Event.DETACHED, endpoint=policed.endpoint.full_name, direction=policed.site.direction.name.lower()
         )
+
+    def _forget(self, number: int) -> None:
+        """Forget what was enforced under a number, and its connections: another may get it."""
+        self._state.clear_endpoint(number)
+        self._sweeper.forget(partial(_is_of, number))

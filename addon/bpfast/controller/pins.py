@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pin directory: one user at a time, maps made or taken over, all taken away.
 
-    PINS/LAYOUT/bpfast_*             maps; the chain's prog-array holds the stages
-    PINS/LAYOUT/endpoint_N_HASH/link_{chain,guard,watch}
+    PINS/LAYOUT/bpfast_*_DIGEST      maps; the chain's prog-array holds the stages
+    PINS/LAYOUT/endpoint_N_HASH_DIRECTION/link_{chain,guard,watch}
 
 What is pinned outlives the process, so SIGKILL changes nothing for traffic.
-Maps of another layout mean nothing to us: their links are taken off.
+What another version has left is taken over (``controller.takeover``).
 """
 
 import contextlib
@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from bpfast.controller import takeover
 from bpfast.errors import Failure
 from bpfast.kernel.attach import detach, pin_directories
 from bpfast.kernel.maps import Maps, layout
@@ -39,23 +40,23 @@ def held(pins: Path) -> Iterator[None]:
 
 
 def open_maps(pins: Path) -> tuple[Maps, Path, bool]:
-    """Return the maps, the directory of this layout, and whether they were there before."""
+    """Return the maps, the directory of this version, and whether endpoints may have pins already."""
     if not os.path.ismount("/sys/fs/bpf") and pins.is_relative_to("/sys/fs/bpf"):
         msg = "no BPF file system at /sys/fs/bpf: mount it with `mount -t bpf bpf /sys/fs/bpf`"
         raise Failure(msg)
     pins.mkdir(parents=True, exist_ok=True)
     root = pins / layout()
-    for other in pins.glob("abi_*"):
-        if other != root:
-            remove(other)
-    if Maps.are_pinned(root):
-        return Maps.from_pins(root), root, True
-    if root.exists():
+    there = Maps.are_pinned(root)
+    if not there and root.exists():
         remove(root)  # a start that did not get far
+    takeover.clean_others(root)
+    others = takeover.others(pins, root)
+    if there:
+        return Maps.from_pins(root), root, True
+    maps = takeover.made_from(others)
     root.mkdir()
-    maps = Maps.create()
     maps.pin(root)
-    return maps, root, False
+    return maps, root, bool(others)
 
 
 def remove(root: Path) -> None:

@@ -16,6 +16,7 @@ from types import FrameType
 
 from bpfast import settings
 from bpfast.abi import DenyMode, EventMode
+from bpfast.controller import takeover
 from bpfast.controller.changes import Addresses, Files
 from bpfast.controller.desired import Desired, World, desired
 from bpfast.controller.enforce import Enforcer, Modes, enforced
@@ -25,7 +26,6 @@ from bpfast.controller.report import Reporter
 from bpfast.controller.staying import entries_that_stay
 from bpfast.controller.sweep import Sweeper
 from bpfast.errors import BPFastError, Unsupported
-from bpfast.kernel.attach import pinned_endpoints
 from bpfast.kernel.compiler import compiled
 from bpfast.kernel.hooks import tcx_offered
 from bpfast.kernel.maps import Maps
@@ -129,7 +129,7 @@ class Runner:
 
     def _enforce(self, maps: Maps, root: Path, wanted: Desired, files: Files, *, taken_over: bool) -> None:
         programs = Programs(compiled(settings.bpf_directory(), settings.cache_directory()), maps)
-        for text in {self._options.hook.text, *(one.hook.text for one in pinned_endpoints(root))}:
+        for text in {self._options.hook.text, *takeover.texts(root)}:
             programs.fill_chain(text)
         state, ring = State(maps), EventRing(maps)
         modes = Modes(self._options.hook, self._options.deny, self._options.events, self._options.timing)

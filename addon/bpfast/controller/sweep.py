@@ -8,7 +8,7 @@ is done by a program, under the flow's claim.
 
 import struct
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -29,6 +29,7 @@ _SOCKETS = (Path("/proc/thread-self/net/tcp"), Path("/proc/thread-self/net/tcp6"
 _LISTEN = "0A"
 
 _IPV4_BYTES = 4
+_CONNECTIONS = (MapNumber.FLOWS, MapNumber.EMBRYOS)
 _TRIES = 100
 """A claim is held for one packet; so many attempts are milliseconds."""
 
@@ -78,10 +79,10 @@ class Sweeper:
         self._missing = missing
         return deleted
 
-    def forget(self, wanted: Callable[[FlowKey], bool]) -> int:
+    def forget(self, wanted: Callable[[FlowKey], bool], *, maps: Sequence[MapNumber] = _CONNECTIONS) -> int:
         """Delete flows and embryos whatever their state; return how many."""
         deleted = 0
-        for number in (MapNumber.FLOWS, MapNumber.EMBRYOS):
+        for number in maps:
             for key in list(syscall.map_keys(self._maps[number], abi.SIZES["flow_key"])):
                 if not wanted(FlowKey.unpack(key)):
                     continue

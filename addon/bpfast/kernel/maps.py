@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The maps of ``bpf/lib/maps.h``: their types and sizes, made or taken from pins.
+"""The maps of ``bpf/lib/maps.h``: their types, sizes and meanings, made or taken from pins.
 
 Created here and not by bcc: its compile time grows with the size of every map
 that the text declares. ``bpf/lib/maps.h`` says what each is for.
@@ -8,14 +8,16 @@ that the text declares. ``bpf/lib/maps.h`` says what each is for.
 import hashlib
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
-from bpfast import abi
+from bpfast import abi, settings
 from bpfast.abi import MapNumber
 from bpfast.kernel import syscall
+from bpfast.kernel.compiler import text_digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +69,86 @@ SHAPES: Mapping[MapNumber, MapShape] = {
 }
 
 
-def layout() -> str:
-    """Return the name of this layout of maps and values: no other one can be taken over.
+FLOW_MEANING = 1
+"""Another number whenever what stands in a flow, a copy or a log means something else at the same size."""
 
-    The version is for people; the digest is of every type and size, so that a
-    change that nobody has numbered starts afresh, too.
+TOLD_MEANING = 1
+"""The same for what user space tells the chain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Maps that refer to each other: another version takes all of them over, or none."""
+
+    maps: tuple[MapNumber, ...]
+    meaning: object
+
+
+GROUPS: Sequence[Group] = (
+    Group(
+        (
+            MapNumber.ENDPOINTS,
+            MapNumber.PEERS,
+            MapNumber.PORT_POLICIES,
+            MapNumber.RULE_SETS,
+            MapNumber.TABLES,
+        ),
+        (
+            TOLD_MEANING,
+            [abi.SIZES[name] for name in ("endpoint", "peer_key", "port_key", "port_policy", "rule_set")],
+            [abi.IMAGE_VERSION, abi.IMAGE_HEADER_WORDS, abi.ACTION_WORDS, abi.CANDIDATE_WORDS],
+            [[*map(repr, kind)] for kind in (abi.ImageWord, abi.ActionWord, abi.ActionOp, abi.SeenBit)],
+            [[*map(repr, kind)] for kind in (abi.PortVerdict, abi.EndpointFlag, abi.DenyMode, abi.EventMode)],
+        ),
+    ),
+    Group(
+        (MapNumber.FLOWS, MapNumber.COPIES, MapNumber.COPIES_FREE),
+        (
+            FLOW_MEANING,
+            [abi.SIZES[name] for name in ("flow_key", "flow", "head")],
+            [abi.INLINE_COPY, abi.LARGE_COPY, abi.COPY_SLACK, abi.LOG_INLINE, abi.FLOW_PHASE_OFFSET],
+            [[*map(repr, kind)] for kind in (abi.FlowStage, abi.Phase, abi.SeenBit)],
+        ),
+    ),
+    Group((MapNumber.EMBRYOS,), FLOW_MEANING),
+    Group((MapNumber.ENDED,), FLOW_MEANING),
+    Group((MapNumber.REPLIES,), FLOW_MEANING),
+    Group((MapNumber.EVENTS,), (abi.SIZES["event"], [*map(repr, abi.Reason)])),
+    Group((MapNumber.REASONS,), [*map(repr, abi.Reason)]),
+    Group((MapNumber.COUNTS,), [*map(repr, abi.Count)]),
+)
+"""What is worth taking over. All other maps are each version's own: the chain, what its stages hand on."""
+
+
+def _digest(what: object) -> str:
+    return hashlib.sha256(repr(what).encode()).hexdigest()[:8]
+
+
+def _map_layout(number: MapNumber) -> str:
+    """Return the digest of all that a map's bytes mean; the same one in two versions: both can use it."""
+    group = next((group for group in GROUPS if number in group.maps), Group((number,), None))
+    return _digest((group.meaning, [SHAPES[each] for each in group.maps]))
+
+
+def layout() -> str:
+    """Return the name of this version's programs and maps.
+
+    The version is for people; the digest is of every type and size and of the
+    text, so that a change that nobody has numbered counts, too: stages of two
+    versions never hand packets to each other.
     """
-    shapes = repr((sorted(SHAPES.items()), sorted(abi.SIZES.items())))
-    return f"abi_{abi.ABI_VERSION}_{hashlib.sha256(shapes.encode()).hexdigest()[:8]}"
+    maps = sorted((number, shape, _map_layout(number)) for number, shape in SHAPES.items())
+    text = text_digest(settings.bpf_directory())
+    return f"abi_{abi.ABI_VERSION}_{_digest((maps, sorted(abi.SIZES.items()), text))}"
 
 
 def _name(number: MapNumber) -> str:
     return f"bpfast_{number.name.lower()}"[:15]
+
+
+def pin_name(number: MapNumber) -> str:
+    """Return the name of a map's pin, which says what its bytes mean."""
+    return f"{_name(number)}_{_map_layout(number)}"
 
 
 class Maps:
@@ -89,11 +159,16 @@ class Maps:
         self.fds = dict(fds)
 
     @classmethod
-    def create(cls) -> "Maps":
-        """Create every map, and fill what never changes."""
-        fds: dict[MapNumber, int] = {}
+    def create(cls, carried: Mapping[MapNumber, int] = MappingProxyType({})) -> "Maps":
+        """Create every map, and fill what never changes; those ``carried`` are there already.
+
+        Their descriptors are this object's from now on.
+        """
+        fds = dict(carried)
         try:
             for number, shape in SHAPES.items():
+                if number in carried:
+                    continue
                 fds[number] = syscall.map_create(
                     shape.map_type,
                     _name(number),
@@ -107,7 +182,7 @@ class Maps:
                 os.close(fd)
             raise
         maps = cls(fds)
-        for slot in range(abi.LARGE_SLOTS):
+        for slot in range(0 if MapNumber.COPIES_FREE in carried else abi.LARGE_SLOTS):
             syscall.map_update(fds[MapNumber.COPIES_FREE], None, struct.pack("=I", slot))
         for index, text in enumerate(abi.ANSWERS):
             syscall.map_update(fds[MapNumber.ANSWERS], struct.pack("=I", index), abi.pack_answer(text))
@@ -116,17 +191,17 @@ class Maps:
     @classmethod
     def from_pins(cls, directory: Path) -> "Maps":
         """Open every map pinned in ``directory``."""
-        return cls({number: syscall.pinned(str(directory / _name(number))) for number in SHAPES})
+        return cls({number: syscall.pinned(str(directory / pin_name(number))) for number in SHAPES})
 
     @staticmethod
     def are_pinned(directory: Path) -> bool:
         """Tell whether every map is pinned in ``directory``."""
-        return all((directory / _name(number)).exists() for number in SHAPES)
+        return all((directory / pin_name(number)).exists() for number in SHAPES)
 
     def pin(self, directory: Path) -> None:
         """Pin every map in ``directory``."""
         for number, fd in self.fds.items():
-            syscall.pin(fd, str(directory / _name(number)))
+            syscall.pin(fd, str(directory / pin_name(number)))
 
     def close(self) -> None:
         """Give the descriptors back; pins and programs keep the maps."""

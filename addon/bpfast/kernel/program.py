@@ -72,6 +72,11 @@ class Programs:
         self._code = dict(code)
         self._maps = maps
 
+    @property
+    def maps(self) -> Maps:
+        """The maps that the programs use."""
+        return self._maps
+
     def load(self, name: str, endpoint: int = 0) -> int:
         """Load one program, named ``HOOK/NAME``, and return its descriptor."""
         hook, own_name = name.split("/")

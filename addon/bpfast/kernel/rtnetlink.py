@@ -28,8 +28,8 @@ _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _IFLA_IFNAME, _IFLA_LINK, _IFLA_LINKINFO = 3, 5, 18
 _IFLA_INFO_KIND = 1
 _HEADER = struct.Struct("=IHHII")
-_LINK = struct.Struct("=BxHiII")
-_ADDRESS = struct.Struct("=BBBBI")
+_IFINFOMSG = struct.Struct("=BxHiII")
+_IFADDRMSG = struct.Struct("=BBBBI")
 _ATTRIBUTE = struct.Struct("=HH")
 _ROOM = 1 << 16
 _TRIES = 5
@@ -49,7 +49,7 @@ class Link:
 def read_link(which: str | int) -> Link | None:
     """Return the interface of that name or index, or None."""
     by_name = isinstance(which, str)
-    body = _LINK.pack(0, 0, 0 if by_name else which, 0, 0)
+    body = _IFINFOMSG.pack(0, 0, 0 if by_name else which, 0, 0)
     if isinstance(which, str):
         body += _packed(_IFLA_IFNAME, os.fsencode(which) + b"\0")
     try:
@@ -58,8 +58,8 @@ def read_link(which: str | int) -> Link | None:
         if error_number(error) in (errno.ENODEV, errno.ERANGE, errno.EINVAL):
             return None
         raise
-    _family, _kind, index, _flags, _change = _LINK.unpack_from(answer)
-    found = _attributes(answer[_LINK.size :])
+    _family, _kind, index, _flags, _change = _IFINFOMSG.unpack_from(answer)
+    found = _attributes(answer[_IFINFOMSG.size :])
     about = _attributes(found.get(_IFLA_LINKINFO, b""))
     (peer,) = struct.unpack("=I", found.get(_IFLA_LINK, bytes(4)))
     return Link(index, _text(found[_IFLA_IFNAME]), peer, _text(about.get(_IFLA_INFO_KIND, b"")))
@@ -72,7 +72,7 @@ def read_addresses(index: int | None) -> tuple[Address, ...]:
     and us ask again.
     """
     for _ in range(_TRIES):
-        messages, whole = _asked(_GET_ADDRESS, _REQUEST | _DUMP, bytes(_ADDRESS.size))
+        messages, whole = _asked(_GET_ADDRESS, _REQUEST | _DUMP, bytes(_IFADDRMSG.size))
         if whole:
             break
     found = (_address(body) for kind, body in messages if kind == _NEW_ADDRESS)
@@ -143,6 +143,6 @@ def _text(raw: bytes) -> str:
 
 def _address(body: bytes) -> tuple[int, Address]:
     """Return the index and the interface's own address: of a point-to-point one not the other end's."""
-    *_rest, index = _ADDRESS.unpack_from(body)
-    found = _attributes(body[_ADDRESS.size :])
+    *_rest, index = _IFADDRMSG.unpack_from(body)
+    found = _attributes(body[_IFADDRMSG.size :])
     return index, ip_address(found.get(_IFA_LOCAL) or found[_IFA_ADDRESS])

@@ -102,10 +102,11 @@ class State:
     def _adopt(self) -> None:
         for index in range(abi.MAX_RULE_SETS):
             raw = syscall.map_lookup(self._maps[MapNumber.RULE_SETS], _U32.pack(index), _RULE_SET.size)
-            base, serial, *_rest = _RULE_SET.unpack(raw or bytes(_RULE_SET.size))
+            base, serial, *_rest, retired = _RULE_SET.unpack(raw or bytes(_RULE_SET.size))
+            # Requests may still be inside of one that is retired: its serial is not given again.
+            self._serial = max(self._serial, serial, retired)
             if not serial:
                 continue
-            self._serial = max(self._serial, serial)
             (words,) = _U32.unpack_from(self._memory, (base + ImageWord.SIZE) * 4)
             image = TableImage(self._memory[base * 4 : (base + words) * 4], ())
             self._by_digest[image.digest] = index
@@ -165,7 +166,7 @@ class State:
         for digest, index in list(self._by_digest.items()):
             if index in keep:
                 continue
-            syscall.map_update(self._maps[MapNumber.RULE_SETS], _U32.pack(index), bytes(_RULE_SET.size))
+            write_serial_floor(self._maps, index, self._serial)
             del self._by_digest[digest]
             region = self._regions.pop(index)
             self._retired.append(_Region(region.base, region.size, time.monotonic() + self._quarantine))
@@ -241,6 +242,18 @@ class State:
         raw = syscall.map_lookup(self._maps[MapNumber.ENDPOINTS], _U32.pack(number), _ENDPOINT.size)
         values = _ENDPOINT.unpack(raw or bytes(_ENDPOINT.size))
         return values[1], values[4], values[6]
+
+
+def write_serial_floor(maps: Maps, index: int, serial: int) -> None:
+    """Say at an index where there is no rule set that serials so far were given already."""
+    value = _RULE_SET.pack(0, 0, 0, 0, 0, serial)
+    syscall.map_update(maps[MapNumber.RULE_SETS], _U32.pack(index), value)
+
+
+def write_generation_floor(maps: Maps, generation: int) -> None:
+    """Say at number 0, which is no endpoint's, that generations so far were given already."""
+    value = _ENDPOINT.pack(0, generation, 0, 0, 0, 0, 0, bytes(8192))
+    syscall.map_update(maps[MapNumber.ENDPOINTS], _U32.pack(0), value)
 
 
 def new_mark() -> int:

@@ -317,6 +317,14 @@ def prog_name(prog_fd: int) -> str:
     return buffer.raw[64:80].split(b"\0")[0].decode(errors="replace")
 
 
+def map_info(fd: int) -> tuple[int, int, int]:
+    """Return a map's (kernel's number, size of a value, number of elements)."""
+    buffer = ctypes.create_string_buffer(256)
+    bpf(_CMD_OBJ_GET_INFO_BY_FD, struct.pack("IIQ", fd, 256, ctypes.addressof(buffer)))
+    _type, number, _key, value, entries = struct.unpack_from("IIIII", buffer.raw)
+    return number, value, entries
+
+
 def prog_fd_by_id(prog_id: int) -> int:
     """Return a file descriptor of a loaded program."""
     return bpf(_CMD_PROG_GET_FD_BY_ID, struct.pack("I", prog_id))
