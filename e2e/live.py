@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -56,19 +57,26 @@ class Timeline:
 
     written: list[float] = field(default_factory=list)
     enforced: dict[int, float] = field(default_factory=dict)
+    _until: list[float] = field(default_factory=list)
 
     def allowed(self, path: str, began: float, ended: float) -> set[bool]:
         """Return the verdicts on ``path`` of all policies that may have been in force in that time.
 
         One may be in force from when it was written until a later one is known to be.
         """
-        found = set()
-        over = [*sorted(self.enforced.items())]
-        for number, written in enumerate(self.written):
-            until = min((at for later, at in over if later > number), default=float("inf"))
-            if written <= ended and until >= began:
-                found.add(path == side(number))
-        return found
+        last = bisect_right(self.written, ended)
+        first = bisect_left(self._untils(), began)
+        return {path == side(number) for number in range(first, last)}
+
+    def _untils(self) -> list[float]:
+        """Return, for each policy, when a later one was known to be in force; it never goes back."""
+        if len(self._until) != len(self.written):
+            self._until = [float("inf")] * len(self.written)
+            for number in reversed(range(len(self.written) - 1)):
+                self._until[number] = min(
+                    self._until[number + 1], self.enforced.get(number + 1, float("inf"))
+                )
+        return self._until
 
     def delays(self) -> list[float]:
         """Return, for each policy that was taken, the seconds from the change to its enforcement."""
