@@ -3,7 +3,7 @@
 # The targets that people and CI call. Interpreters are always named by path: another python3 may come first.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lint check test demo bench judge fuzz soak test-vm clean
+.PHONY: help setup lint check test demo bench judge fuzz streams soak test-vm clean
 
 VENV := .venv/bin
 # tests/, e2e/ and bench/ are packages; those that hold no Python yet are left out.
@@ -19,6 +19,7 @@ help:
 	@echo 'make judge   5,000 random scenarios, held against Cilium'\''s own policy engine'
 	@echo 'make fuzz    a million mutated policies for the reader (FUZZ_RUNS)'
 	@echo 'make soak    ten changes of a policy a second, for a minute, under load (root; SOAK_SECONDS)'
+	@echo 'make streams a million random streams: kernel against model (root; N, SEED)'
 	@echo 'make test-vm the kernel tests and a short run on Linux 6.1, in qemu (root)'
 
 setup:
@@ -55,6 +56,10 @@ fuzz: setup
 SOAK_SECONDS := 60
 soak: setup
 	$(VENV)/python -m e2e.live $(SOAK_SECONDS)
+
+N := 1000000
+streams: setup
+	$(VENV)/python -m tests.model.random_streams --streams $(N) $(if $(SEED),--seed $(SEED))
 
 test-vm: setup
 	tools/test-vm

@@ -23,9 +23,9 @@ def log() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
+def loaded() -> Iterator[Trial]:
     """The programs, compiled and loaded."""
-    with Trial(compiled(settings.bpf_directory(), tmp_path_factory.mktemp("compiled"))) as trial:
+    with Trial(compiled(settings.bpf_directory(), settings.cache_directory())) as trial:
         yield trial
 
 

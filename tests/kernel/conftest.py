@@ -15,9 +15,9 @@ from tests.kernel.packets import Box
 
 
 @pytest.fixture(scope="session")
-def bytecode(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def bytecode() -> dict[str, bytes]:
     """The programs, compiled."""
-    return compiled(settings.bpf_directory(), tmp_path_factory.mktemp("compiled"))
+    return compiled(settings.bpf_directory(), settings.cache_directory())
 
 
 @pytest.fixture(scope="session", params=("xdp", "tcx"))

@@ -17,12 +17,12 @@ FLOWS = 2
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[Box]:
     """An endpoint whose maps hold two flows and one large copy."""
     shape = replace(maps.SHAPES[MapNumber.FLOWS], entries=FLOWS)
     monkeypatch.setattr(maps, "SHAPES", {**maps.SHAPES, MapNumber.FLOWS: shape})
     monkeypatch.setattr(abi, "LARGE_SLOTS", 1)
-    with Trial(compiled(settings.bpf_directory(), tmp_path_factory.mktemp("compiled"))) as trial:
+    with Trial(compiled(settings.bpf_directory(), settings.cache_directory())) as trial:
         yield Box(trial)
 
 

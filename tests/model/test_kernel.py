@@ -1,110 +1,63 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel's programs and the model on the same random streams: all that is told of each request."""
+"""The kernel's programs and the model on the same streams: all that is told of each request."""
 
-import base64
-import io
-import json
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-from bpfast.controller.verdict.engine import Engine
-from bpfast.controller.verdict.judge import engine_named, judge_scenarios
-from tests.model.streams import cut, stream
+from bpfast.abi import Reason
+from tests.model.agreement import SETTINGS, Engines, Setting
+from tests.model.random_streams import Count, compare, described
+from tests.model.streams import cut
 
 pytestmark = pytest.mark.privileged
 
-Json = dict[str, Any]
-
-RULE_SETS: dict[str, list[Json]] = {
-    "everything": [{}],
-    "a path": [{"path": "/a"}],
-    "methods and paths": [{"path": "/a.*"}, {"method": "GET|POST", "path": "/.*"}],
-    "hosts": [{"host": "a"}, {"path": "/b"}],
-    "headers": [{"headers": ["X-A: 1"]}, {"path": "/public/.*", "headers": ["X-B"]}],
-    "headers that frame": [
-        {"path": "/a", "headers": ["X-A: 1"]},
-        {"headers": ["Content-Length: 3"]},
-        {"host": r"b\.example", "method": "P.*"},
-    ],
-    "all together": [
-        {"path": r"(?i)/A(b|/b)?(\?.*)?"},
-        {"headers": ["Connection", "Expect: 100-continue"]},
-        {"path": "/[^.]*"},
-    ],
-}
-STREAMS = 100
-RECORDED = 700
+SEED = 1
+STREAMS = 20_000
+# What the bytes of a client can get, if layers 3 and 4 let them come.
+REASONS = {
+    *(reason for reason in Reason if Reason.RULE <= reason <= Reason.TOO_MANY_HEADERS),
+    Reason.AFTER_CLOSE,
+    Reason.CHUNK_TRAILER,
+} - {Reason.L4_DENIED}
 
 
 @pytest.fixture(scope="module")
-def engines() -> Iterator[tuple[Engine, Engine]]:
+def engines() -> Iterator[Engines]:
     """The model and the kernel, its programs loaded once."""
-    both = engine_named("model"), engine_named("kernel")
-    yield both
-    for engine in both:
-        engine.close()
+    with Engines() as both:
+        yield both
 
 
-def scenario(rules: list[Json], streams: Sequence[tuple[str, Sequence[bytes]]]) -> str:
-    """Return a line of input: one inspected port and many connections to it."""
-    port = {"ports": [{"port": "80", "protocol": "TCP"}], "rules": {"http": rules}}
-    policy = {
-        "apiVersion": "cilium.io/v2",
-        "kind": "CiliumNetworkPolicy",
-        "metadata": {"name": "p"},
-        "spec": {"endpointSelector": {}, "ingress": [{"toPorts": [port]}]},
-    }
-    pods = [{"name": "web", "addresses": ["10.0.0.1"]}, {"name": "client", "addresses": ["10.0.0.2"]}]
-    coded = [
-        {"id": name, "segments": [base64.b64encode(each).decode() for each in cut]} for name, cut in streams
-    ]
-    question = {"direction": "ingress", "endpoint": "default/web", "peer": "default/client", "port": 80}
-    return json.dumps(
-        {"id": 1, "policies": [json.dumps(policy)], "endpoints": pods, "streams": coded} | question
-    )
-
-
-def answers(engine: Engine, line: str) -> list[Json]:
-    """Return what an engine says to each stream."""
-    out, err = io.StringIO(), io.StringIO()
-    assert 0 == judge_scenarios(engine, [line], out, err), err.getvalue()
-    found = json.loads(out.getvalue())
-    assert "inspect" == found["l34"]
-    streams: list[Json] = found["streams"]
-    return streams
-
-
-def differ(
-    engines: tuple[Engine, Engine], rules: list[Json], names: Sequence[str]
-) -> list[tuple[Json, Json]]:
-    """Return the answers to those streams of which the model and the kernel say different things."""
-    line = scenario(rules, [(name, cut(stream(name), name)) for name in names])
-    model, kernel = (answers(engine, line) for engine in engines)
-    return [pair for pair in zip(model, kernel, strict=True) if pair[0] != pair[1]]
-
-
-@pytest.mark.parametrize("name", RULE_SETS)
-def test_the_same_as_the_kernel(engines: tuple[Engine, Engine], name: str) -> None:
-    """A hundred streams a rule set: the kernel says what the model says."""
-    assert [] == differ(engines, RULE_SETS[name], [f"{name} {number}" for number in range(STREAMS)])
+@pytest.fixture(scope="module")
+def count(engines: Engines) -> Count:
+    """What came of the random streams."""
+    counted = Count()
+    compare(engines, SEED, range(STREAMS), counted)
+    return counted
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", RULE_SETS)
-def test_thousands_of_streams(engines: tuple[Engine, Engine], name: str) -> None:
-    """4,900 streams more."""
-    assert [] == differ(engines, RULE_SETS[name], [f"{name} more {number}" for number in range(RECORDED)])
+def test_random_streams(engines: Engines, count: Count) -> None:
+    """Twenty thousand streams with random cuts: the kernel says what the model says."""
+    assert STREAMS == count.streams
+    assert [] == [described(engines, SEED, difference) for difference in count.differences[:1]]
 
 
+@pytest.mark.slow
+def test_every_verdict_and_reason_is_seen(count: Count) -> None:
+    """Random streams end in every way in which the bytes of a client can end."""
+    assert {"allow", "deny", "incomplete"} == set(count.verdicts)
+    assert {reason.name.lower() for reason in REASONS} == set(count.reasons)
+
+
+@pytest.mark.parametrize("setting", [each for each in SETTINGS if each.rules == "everything"], ids=str)
 @pytest.mark.parametrize("length", (61439, 61440, 61441, 61442))
-def test_the_largest_head(engines: tuple[Engine, Engine], length: int) -> None:
+def test_the_largest_head(engines: Engines, setting: Setting, length: int) -> None:
     """At the limit of a head's size both stop at the same byte."""
     begin, end = b"GET / HTTP/1.1\r\nHost: a\r\nX: ", b"\r\n\r\n"
     whole = begin + b"y" * (length - len(begin) - len(end)) + end
-    line = scenario([{}], [("large", [whole]), ("cut", cut(whole, length))])
-    model, kernel = (answers(engine, line) for engine in engines)
+    answers = list(engines.answers(setting, [("large", (whole,)), ("cut", tuple(cut(whole, length)))]))
 
-    assert ["deny" if length > 61440 else "allow"] * 2 == [answer["verdict"] for answer in model]
-    assert model == kernel
+    assert ["deny" if length > 61440 else "allow"] * 2 == [model["verdict"] for model, _kernel in answers]
+    assert [model for model, _kernel in answers] == [kernel for _model, kernel in answers]

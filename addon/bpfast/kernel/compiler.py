@@ -4,7 +4,7 @@
 A process that has imported bcc and compiled holds 120 MB for good, so the
 compilation runs as ``python -m bpfast.kernel.compiler`` and only bytes come
 back. They do not depend on the machine: maps and endpoints are placeholders
-(``kernel.program`` fills them in), so a cache keyed by the texts' content serves
+(``kernel.program`` fills them in), so a cache keyed by the text and by how it is compiled serves
 every later start.
 
 The same stages are compiled twice, once for each hook; a program is named
@@ -39,6 +39,7 @@ PROGRAMS: Mapping[str, tuple[str, ...]] = {
 """Hook -> the programs of its text."""
 TEXTS: Mapping[str, str] = {"xdp": "bpfast.c", "tcx": "bpfast_tcx.c"}
 _CFLAGS = ("-D__LINUX_BPF_H__", "-Wall", "-Wno-unused-function", "-I/usr/include")
+_LINUX_VERSION = 6 << 16 | 1 << 8
 _TIMEOUT = 120
 
 
@@ -50,9 +51,15 @@ def text_digest(directory: Path) -> str:
     return digest.hexdigest()
 
 
+def _digest(directory: Path) -> str:
+    """Return the SHA-256 of all that a compilation depends on: the text, and how it is compiled."""
+    recipe = repr((text_digest(directory), PROGRAMS, _CFLAGS, _LINUX_VERSION))
+    return hashlib.sha256(recipe.encode()).hexdigest()
+
+
 def compiled(directory: Path, cache: Path) -> dict[str, bytes]:
     """Return the bytecode of each program of both texts in ``directory``, compiling when needed."""
-    kept = cache / f"{text_digest(directory)}.json"
+    kept = cache / f"{_digest(directory)}.json"
     if not kept.is_file():
         cache.mkdir(parents=True, exist_ok=True)
         partial = kept.with_suffix(f".{os.getpid()}")
@@ -64,7 +71,7 @@ def compiled(directory: Path, cache: Path) -> dict[str, bytes]:
 def _compile_in_child(directory: Path, result: Path) -> None:
     environment = dict(os.environ)
     environment["BCC_KERNEL_SOURCE"] = str(directory / "shim")
-    environment["BCC_LINUX_VERSION_CODE"] = str(6 << 16 | 1 << 8)
+    environment["BCC_LINUX_VERSION_CODE"] = str(_LINUX_VERSION)
     command = [sys.executable, "-m", "bpfast.kernel.compiler", str(directory), str(result)]
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, timeout=_TIMEOUT, check=False

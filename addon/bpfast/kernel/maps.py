@@ -219,18 +219,32 @@ class Maps:
         value = syscall.map_lookup(self.fds[number], struct.pack("=I", index), size) or b""
         return sum(struct.unpack(f"={len(value) // 8}Q", value))
 
+    def raw_reasons(self) -> bytes:
+        """Return the counters of all reasons as the kernel holds them, for ``counted_reasons()``."""
+        return syscall.map_values(self.fds[MapNumber.REASONS], abi.Reason.MAX, 8 * possible_cpus())
+
     def reasons(self) -> dict[str, int]:
         """Return how many packets each reason has taken, without the zeros."""
-        counted = {reason.name.lower(): self.per_cpu_sum(MapNumber.REASONS, reason) for reason in abi.REASONS}
-        return {name: number for name, number in counted.items() if number}
+        return counted_reasons(self.raw_reasons())
 
     def counts(self) -> dict[str, int]:
         """Return what is counted beside the reasons."""
-        return {
-            count.name.lower(): self.per_cpu_sum(MapNumber.COUNTS, count)
-            for count in abi.Count
-            if count is not abi.Count.MAX
-        }
+        raw = syscall.map_values(self.fds[MapNumber.COUNTS], abi.Count.MAX, 8 * possible_cpus())
+        sums = _per_cpu_sums(raw)
+        return {count.name.lower(): sums[count] for count in abi.Count if count is not abi.Count.MAX}
+
+
+def counted_reasons(raw: bytes) -> dict[str, int]:
+    """Return how many packets each reason has taken by these counters, without the zeros."""
+    sums = _per_cpu_sums(raw)
+    return {reason.name.lower(): sums[reason] for reason in abi.REASONS if sums[reason]}
+
+
+def _per_cpu_sums(raw: bytes) -> list[int]:
+    """Return the sum over all CPUs of each u64 of a per-CPU array."""
+    words = struct.unpack(f"={len(raw) // 8}Q", raw)
+    cpus = possible_cpus()
+    return [sum(words[at : at + cpus]) for at in range(0, len(words), cpus)]
 
 
 @cache

@@ -226,6 +226,19 @@ def map_lookup(fd: int, key: bytes, size: int) -> bytes | None:
     return value.raw
 
 
+def map_values(fd: int, entries: int, size: int) -> bytes:
+    """Return all values of an array in one call: ``entries`` of them, of ``size`` bytes each."""
+    values = ctypes.create_string_buffer(entries * size)
+    keys = (ctypes.c_uint32 * entries)()
+    batch, count = ctypes.c_uint32(), ctypes.c_uint32(entries)
+    result = library().bpf_map_lookup_batch(
+        fd, None, ctypes.byref(batch), keys, values, ctypes.byref(count), None
+    )
+    if result != -errno.ENOENT:  # that is what the kernel says behind the last one
+        _checked(result, "map batch lookup")
+    return values.raw
+
+
 def map_delete(fd: int, key: bytes) -> bool:
     """Delete one element; False where there was none."""
     result = library().bpf_map_delete_elem(fd, key)
@@ -352,11 +365,10 @@ def test_run(
 ) -> tuple[int, bytes, int]:
     """BPF_PROG_TEST_RUN: return (action, packet afterwards, nanoseconds a run)."""
     out = ctypes.create_string_buffer(room)
-    given = ctypes.create_string_buffer(packet, len(packet))
     options = _TestRunOpts(
         sz=ctypes.sizeof(_TestRunOpts), data_size_in=len(packet), data_size_out=room, repeat=repeat
     )
-    options.data_in = ctypes.cast(given, ctypes.c_void_p)
+    options.data_in = ctypes.cast(ctypes.c_char_p(packet), ctypes.c_void_p)
     options.data_out = ctypes.cast(out, ctypes.c_void_p)
     if context is not None:
         held = ctypes.create_string_buffer(context, len(context))
@@ -365,4 +377,4 @@ def test_run(
         library().bpf_prog_test_run_opts(prog_fd, ctypes.byref(options)), "running a program on a packet"
     )
     action = ctypes.c_int(options.retval).value
-    return action, out.raw[: options.data_size_out], int(options.duration)
+    return action, ctypes.string_at(out, options.data_size_out), int(options.duration)

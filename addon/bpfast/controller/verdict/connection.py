@@ -16,6 +16,7 @@ from bpfast.abi import Verdict as KernelVerdict
 from bpfast.controller.verdict.engine import Judgement, Layer34, Request, Verdict
 from bpfast.events.verdict import VerdictEvent, decode
 from bpfast.kernel.frames import ACK, PSH, RST, SYN, Address, Frames
+from bpfast.kernel.maps import counted_reasons
 from bpfast.kernel.trial import MARK_BYTES, XDP_PASS, Trial
 
 MOST_BYTES = 1448
@@ -111,7 +112,7 @@ class Connection:
         """Return how many bytes of a segment passed, or None when it was denied."""
         server = _SERVER_START + self._answered
         sent = self._frames.from_client(_CLIENT_START + self._passed, server, ACK | PSH, segment)
-        before = self._trial.maps.reasons()
+        before = self._trial.maps.raw_reasons()
         self._trial.forget_rates()
         action, frame = self._trial.receive(sent)
         events = [decode(raw) for raw in self._trial.events()]
@@ -136,9 +137,9 @@ class Connection:
             reason=event.reason.name.lower(),
         )
 
-    def _unreported(self, before: Mapping[str, int]) -> Request:
+    def _unreported(self, raw_before: bytes) -> Request:
         """Return the entry for bytes that are no request any more (after Connection: close)."""
-        after = self._trial.maps.reasons()
+        before, after = counted_reasons(raw_before), self._trial.maps.reasons()
         (reason, *_more) = [name for name, number in after.items() if number != before.get(name, 0)]
         return Request("deny", None, None, None, reason)
 
