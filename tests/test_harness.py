@@ -47,12 +47,15 @@ def harness(tmp_path: Path, repository: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, repository: Path, name: str, *, allowed: str = "") -> subprocess.CompletedProcess[str]:
+def run(
+    folder: Path, repository: Path, name: str, *, allowed: str = "", workers: int = 0
+) -> subprocess.CompletedProcess[str]:
     """Run one of CASES as ``make test`` would; only the unknown mark is written out where it is asked for."""
     text = CASES if name == "test_unknown_mark" else CASES.replace("@pytest.mark.unknown_mark\n", "")
     (folder / "test_cases.py").write_text(text)
     (folder / "allowed.txt").write_text(allowed)
     words = [sys.executable, "-m", "pytest", "-p", "tests.skips", "-q", "-p", "no:cacheprovider"]
+    words += ["-n", str(workers)]
     return subprocess.run(
         [*words, f"test_cases.py::{name}"],
         cwd=folder,
@@ -90,9 +93,10 @@ def test_unknown_marks_are_errors(harness: Path, repository: Path) -> None:
     assert "unknown_mark" in done.stdout
 
 
-def test_a_skip_fails_the_run(harness: Path, repository: Path) -> None:
-    """A skip that is not on the list ends the run with 1 and is named."""
-    done = run(harness, repository, "test_skips")
+@pytest.mark.parametrize("workers", (0, 2))
+def test_a_skip_fails_the_run(harness: Path, repository: Path, workers: int) -> None:
+    """A skip that is not on the list ends the run with 1 and is named, in whichever process it was."""
+    done = run(harness, repository, "test_skips", workers=workers)
 
     assert 1 == done.returncode, done.stdout
     assert "NOT ALLOWED TO BE SKIPPED test_cases.py::test_skips" in done.stdout

@@ -9,6 +9,7 @@ import itertools
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import ip_address
 from typing import Any
 
@@ -189,6 +190,10 @@ def pseudo_sum(source: str, destination: str, length: int) -> int:
     return ~segments.internet_checksum(segments.pseudo_header(source, destination, length)) & 0xFFFF
 
 
+# Building takes longer than a test, and most tests have the same rules.
+_built = cache(build)
+
+
 class Box:
     """One policed endpoint; its counters are seen as differences from the start of the test."""
 
@@ -216,7 +221,7 @@ class Box:
 
     def install(self, rules: RuleSet) -> int:
         """Return the index of these rules' table in the kernel."""
-        made = build(rules)
+        made = _built(rules)
         assert made.refused == ()
         return self.trial.state.install(made.image)
 

@@ -51,6 +51,7 @@ class Trial:
         self.programs.fill_chain(hook)
         self.state = State(self.maps, quarantine=quarantine)
         self.ring = EventRing(self.maps)
+        self._taken_out: dict[Slot, int] = {}
         self._watcher = "tcx/bpfast_watch" if hook == "tcx" else hooks.watcher()
         names = {
             "entry": f"{hook}/bpfast_entry",
@@ -72,7 +73,7 @@ class Trial:
 
     def close(self) -> None:
         """Give all descriptors back; the kernel forgets programs and maps."""
-        for fd in self._fds.values():
+        for fd in (*self._fds.values(), *self._taken_out.values()):
             os.close(fd)
         self.ring.close()
         self.state.close()
@@ -105,11 +106,16 @@ class Trial:
 
     def empty(self, slot: Slot) -> None:
         """Take a stage out of the chain, to see that a missed tail call denies."""
+        number = syscall.map_lookup(self.maps[CHAINS[self.hook]], _U32.pack(slot), _U32.size)
+        if number is not None:
+            self._taken_out[slot] = syscall.prog_fd_by_id(*_U32.unpack(number))
         syscall.map_delete(self.maps[CHAINS[self.hook]], _U32.pack(slot))
 
     def refill(self, slot: Slot) -> None:
         """Put the stage back."""
-        self.programs.fill_slot(slot, self.hook)
+        fd = self._taken_out.pop(slot)
+        syscall.map_update(self.maps[CHAINS[self.hook]], _U32.pack(slot), _U32.pack(fd))
+        os.close(fd)
 
     def flow(self, flow_key: bytes) -> bytes | None:
         """Return ``struct flow`` of a connection, or None."""
