@@ -119,6 +119,10 @@ class RawClient:
         source = self.pod.address6
         return Packet6(source=source, destination=self.address, payload=segment.encode(source, self.address))
 
+    def around(self, segment: Segment) -> Packet | Packet6:
+        """Return the packet around a segment, of the connection's family."""
+        return self.packet6(segment) if self.ethertype == ETHERTYPE_IPV6 else self.packet(segment)
+
     def send_frame(self, frame: bytes) -> None:
         """Put any frame on the pod's ``eth0``."""
         self._socket.send(frame)
@@ -129,8 +133,7 @@ class RawClient:
 
     def send_segment(self, segment: Segment) -> None:
         """Send a segment as it is; our numbers stay where they are."""
-        six = self.ethertype == ETHERTYPE_IPV6
-        self.send_packet(self.packet6(segment) if six else self.packet(segment))
+        self.send_packet(self.around(segment))
 
     def receive(
         self, timeout: float = 1.0, *, want: Callable[[Segment], bool] | None = None

@@ -22,6 +22,13 @@ def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
 
 
 @pytest.fixture(scope="package")
+def arena6(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
+    """The programs as they are, enforcing; attacked over IPv6."""
+    with ground(tmp_path_factory.mktemp("arena6"), family=6) as made, policed(made) as enforcing:
+        yield enforcing
+
+
+@pytest.fixture(scope="package")
 def weak_ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
     """Pods and a server for one mutant after the other."""
     with ground(tmp_path_factory.mktemp("weak")) as made:

@@ -7,12 +7,13 @@ it has succeeded when the server's log has ``/secret/`` and the name.
 
 import random
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from e2e.attacks.arena import ALLOWED, DATA, DENIED, WRONG, Arena, put, rest
+from e2e.ipv6 import Packet6
 from e2e.raw import RawClient
-from e2e.segments import NUMBERS, Flags, Packet, decode, ethernet
+from e2e.segments import NUMBERS, Flags, Packet, Segment, decode, ethernet
 from e2e.topology import mac_address
 
 MORE_FRAGMENTS = 0x2000
@@ -23,9 +24,9 @@ MP_CAPABLE = b"\x1e\x04\x01\x01"
 VLAN_TAG = b"\x81\x00\x00\x00"
 QUIET_SECONDS = 0.1
 ETH_P_IP = 0x0800
-IPV4 = b"\x08\x00"
 
 Send = Callable[[RawClient, bytes], None]
+Bend = Callable[[RawClient, Segment], Iterable[Packet | Packet6]]
 
 
 def connected(arena: Arena, send: Send) -> str:
@@ -144,43 +145,47 @@ def syn_with_data(arena: Arena) -> str:
     return name
 
 
-def on_the_link(arena: Arena, bend: Callable[[Packet], list[bytes]]) -> str:
-    """Put what ``bend`` makes of the request's packet on the link to the pod itself, no host between."""
+def on_the_link(arena: Arena, bend: Bend, *, tags: int = 0) -> str:
+    """Put what ``bend`` makes of the request on the link to the pod itself, no host between.
+
+    ``tags``: how many VLAN tags with number 0 stand before each packet.
+    """
     name = arena.name()
     host, device = arena.scene.topology.host, arena.pod.host_interface
-    macs = (mac_address(host, device), arena.pod.mac)
+    macs = ethernet(mac_address(host, device), arena.pod.mac, b"")[:12]
     link = host.open_socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     with link, arena.raw() as client:
-        link.bind((device, ETH_P_IP))
+        link.bind((device, client.ethertype))
         client.connect()
-        for behind in bend(client.packet(client.segment(DATA, DENIED + rest(name)))):
-            link.send(ethernet(*macs, b"")[:12] + behind)
+        for packet in bend(client, client.segment(DATA, DENIED + rest(name))):
+            link.send(macs + VLAN_TAG * tags + client.ethertype.to_bytes(2, "big") + packet.encode())
         client.read(QUIET_SECONDS)
     return name
 
 
 def tagged(arena: Arena, tags: int) -> str:
-    """Put VLAN tags with number 0 before the packet."""
-    return on_the_link(arena, lambda packet: [VLAN_TAG * tags + IPV4 + packet.encode()])
+    """Put VLAN tags before the packet."""
+    return on_the_link(arena, lambda client, segment: (client.around(segment),), tags=tags)
 
 
 def false_lengths(arena: Arena) -> str:
     """Say other lengths than there are: in the IPv4 header, its words, the TCP offset."""
 
-    def bend(packet: Packet) -> list[bytes]:
-        small_offset = packet.payload[:12] + b"\x40" + packet.payload[13:]
-        large_offset = packet.payload[:12] + b"\xf0" + packet.payload[13:22]
-        bent = (
+    def bend(client: RawClient, segment: Segment) -> tuple[Packet, ...]:
+        packet = client.packet(segment)
+        return (
             replace(packet, total_length=2000),
             replace(packet, total_length=19),
             replace(packet, header_words=4),
-            replace(packet, payload=small_offset),
-            replace(packet, payload=large_offset),
-            replace(packet, payload=packet.payload[:19]),
+            *(replace(packet, payload=payload) for payload in false_offsets(packet.payload)),
         )
-        return [IPV4 + each.encode() for each in bent]
 
     return on_the_link(arena, bend)
+
+
+def false_offsets(payload: bytes) -> tuple[bytes, ...]:
+    """Return a segment's bytes with too small and too large a TCP offset, and less of them than a header."""
+    return payload[:12] + b"\x40" + payload[13:], payload[:12] + b"\xf0" + payload[13:22], payload[:19]
 
 
 def multipath(arena: Arena) -> bytes:

@@ -6,21 +6,17 @@ succeeded when the server's log has it. What does not depend on the family is in
 ``crafted``, ``streams`` and ``handshakes``.
 """
 
-import socket
 import struct
-from collections.abc import Callable
 from dataclasses import replace
 
-from e2e.attacks.arena import DATA, DENIED, Arena, rest
-from e2e.attacks.crafted import QUIET_SECONDS, VLAN_TAG
-from e2e.ipv6 import DESTINATION, ETHERTYPE_IPV6, FRAGMENT, HOP_BY_HOP, ROUTING, Packet6
+from e2e.attacks.arena import DATA, DENIED, Arena
+from e2e.attacks.crafted import false_offsets, on_the_link
+from e2e.ipv6 import DESTINATION, FRAGMENT, HOP_BY_HOP, ROUTING, Packet6
 from e2e.ipv6 import fragment_header as fragment_of
 from e2e.ipv6 import option_header as options
 from e2e.raw import RawClient
-from e2e.segments import PROTOCOL_TCP, ethernet
-from e2e.topology import mac_address
+from e2e.segments import PROTOCOL_TCP, Segment
 
-IPV6 = b"\x86\xdd"
 JUMBO = 194
 AUTHENTICATION, MOBILITY, EXPERIMENT = 51, 135, 253
 
@@ -116,41 +112,17 @@ def jumbo(client: RawClient, request: bytes) -> None:
             client.send_packet(replace(whole, following=HOP_BY_HOP, extensions=extensions, length=length))
 
 
-def on_the_link(arena: Arena, bend: Callable[[Packet6], list[bytes]]) -> str:
-    """Put what ``bend`` makes of the request's packet on the link to the pod itself, no host between."""
-    name = arena.name()
-    host, device = arena.scene.topology.host, arena.pod.host_interface
-    macs = (mac_address(host, device), arena.pod.mac)
-    link = host.open_socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-    with link, arena.raw() as client:
-        link.bind((device, ETHERTYPE_IPV6))
-        client.connect()
-        for frame in bend(client.packet6(client.segment(DATA, DENIED + rest(name)))):
-            link.send(ethernet(*macs, b"")[:12] + frame)
-        client.read(QUIET_SECONDS)
-    return name
-
-
-def tagged(arena: Arena, tags: int) -> str:
-    """Put VLAN tags with number 0 before the packet."""
-    return on_the_link(arena, lambda packet: [VLAN_TAG * tags + IPV6 + packet.encode()])
-
-
 def false_lengths(arena: Arena) -> str:
     """Say other lengths than there are: in the IPv6 header and the TCP offset; and another version."""
 
-    def bend(packet: Packet6) -> list[bytes]:
-        small_offset = packet.payload[:12] + b"\x40" + packet.payload[13:]
-        large_offset = packet.payload[:12] + b"\xf0" + packet.payload[13:22]
-        bent = (
+    def bend(client: RawClient, segment: Segment) -> tuple[Packet6, ...]:
+        packet = client.packet6(segment)
+        return (
             replace(packet, length=2000),
             replace(packet, length=19),
             replace(packet, length=0),
             replace(packet, version=4),
-            replace(packet, payload=small_offset),
-            replace(packet, payload=large_offset),
-            replace(packet, payload=packet.payload[:19]),
+            *(replace(packet, payload=payload) for payload in false_offsets(packet.payload)),
         )
-        return [IPV6 + each.encode() for each in bent]
 
     return on_the_link(arena, bend)
