@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bpfast.abi import Reason
-from bpfast.model.http import Judgement, Request, judge
+from bpfast.model.http import judge
+from bpfast.model.judgement import Judgement, Request
 from bpfast.policy.rules import HeaderMatch, HttpRule, RuleSet
 from tests.match_cases import Expected, MatchCase, cases
 from tests.model.streams import cut, request, stream

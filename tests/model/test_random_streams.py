@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from bpfast.controller.verdict.engine import Case, Engine, Judgement, Session
+from bpfast.controller.verdict.engine import Case, Engine, Session
 from bpfast.controller.verdict.judge import engine_named
+from bpfast.model.judgement import Judgement
 from tests.model.agreement import SETTINGS, Engines
 from tests.model.random_streams import Count, compare, described
 from tests.model.shrink import shrunk

@@ -8,43 +8,16 @@ that is allowed is denied after all where its chunks are malformed.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from bpfast.abi import Reason
 from bpfast.model.chunks import end_of_chunks
 from bpfast.model.cursor import Cursor, Refused, Unfinished
 from bpfast.model.header_lines import Headers, read_headers
+from bpfast.model.judgement import Judgement, Request
 from bpfast.model.regex import fullmatch
 from bpfast.model.request_line import RequestLine, read_request_line
 from bpfast.policy.rules import HeaderMatch, HttpRule, RuleSet
-
-Verdict = Literal["allow", "deny", "incomplete"]
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What became of one request.
-
-    ``method`` and ``path`` (the target, query included) are as sent, None where
-    there are none. ``rule`` is the name of the first rule in file order that
-    holds. ``reason`` is a name of ``bpfast doctor --reasons``.
-    """
-
-    verdict: Literal["allow", "deny"]
-    method: str | None
-    path: str | None
-    rule: str | None
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What became of a connection: ``incomplete`` if a head or body is unfinished at its end."""
-
-    verdict: Verdict
-    requests: tuple[Request, ...]
-
 
 _AFTER_CLOSE: Final = Request("deny", None, None, None, Reason.AFTER_CLOSE.name.lower())
 

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from bpfast import abi
 from bpfast.abi import Phase, Reason
 from bpfast.abi import Verdict as KernelVerdict
-from bpfast.controller.verdict.engine import Judgement, Layer34, Request, Verdict
+from bpfast.controller.verdict.engine import Layer34
 from bpfast.events.verdict import VerdictEvent, decode
 from bpfast.kernel.frames import ACK, PSH, RST, SYN, Address, Frames
 from bpfast.kernel.maps import counted_reasons
 from bpfast.kernel.trial import MARK_BYTES, XDP_PASS, Trial
+from bpfast.model.judgement import Judgement, Request, Verdict
 
 MOST_BYTES = 1448
 _TCP_FLAGS = 13

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from bpfast.controller.desired import World
+from bpfast.model.judgement import Judgement
 from bpfast.policy.meaning import Direction, Peer
 from bpfast.policy.peers import Address
 from bpfast.policy.reader import Policy
@@ -17,7 +18,6 @@ from bpfast.policy.refused import Refused
 from bpfast.tables.build import Refusal
 
 Layer34 = Literal["allow", "deny", "inspect"]
-Verdict = Literal["allow", "deny", "incomplete"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +38,6 @@ class Case:
     policies: tuple[Policy, ...]
     refused: tuple[Refused, ...]
     question: Question
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What became of one request; method and path as sent, None where there are none."""
-
-    verdict: str
-    method: str | None
-    path: str | None
-    rule: str | None
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What became of one stream."""
-
-    verdict: Verdict
-    requests: tuple[Request, ...] = ()
 
 
 class Session(Protocol):

@@ -14,13 +14,14 @@ from bpfast.abi import DenyMode, EventMode
 from bpfast.abi import Direction as KernelDirection
 from bpfast.controller.desired import Desired, desired, identity_of, inspected_ports, install, port_entries
 from bpfast.controller.verdict.connection import Connection, Ends
-from bpfast.controller.verdict.engine import Case, Judgement, Layer34, Question
+from bpfast.controller.verdict.engine import Case, Layer34, Question
 from bpfast.controller.verdict.tables import Tables
 from bpfast.kernel.compiler import compiled
 from bpfast.kernel.frames import Address
 from bpfast.kernel.prefixes import PeerPrefix, PeerTable
 from bpfast.kernel.state import EndpointConfig
 from bpfast.kernel.trial import Trial
+from bpfast.model.judgement import Judgement
 from bpfast.policy.meaning import Direction, Inspect, Peer
 from bpfast.tables.build import Refusal
 

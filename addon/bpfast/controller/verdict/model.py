@@ -7,9 +7,10 @@ the kernel refuses opens nothing in the model either.
 
 from collections.abc import Sequence
 
-from bpfast.controller.verdict.engine import Case, Judgement, Layer34, Request
+from bpfast.controller.verdict.engine import Case, Layer34
 from bpfast.controller.verdict.tables import Tables
 from bpfast.model import http
+from bpfast.model.judgement import Judgement
 from bpfast.model.policy import decide
 from bpfast.policy.meaning import Allow, Deny, Inspect, Peer, PortVerdict
 from bpfast.policy.rules import RuleSet
@@ -57,10 +58,4 @@ class ModelSession:
 
     def judge(self, segments: Sequence[bytes]) -> Judgement:
         """Judge one stream."""
-        if self.l34 != "inspect":
-            return Judgement(self.l34)
-        found = http.judge(self._rules, segments)
-        requests = tuple(
-            Request(one.verdict, one.method, one.path, one.rule, one.reason) for one in found.requests
-        )
-        return Judgement(found.verdict, requests)
+        return http.judge(self._rules, segments) if self.l34 == "inspect" else Judgement(self.l34)
