@@ -25,7 +25,7 @@ from e2e.topology import Pod, is_dead
 
 COMMAND = Path(sys.executable).with_name("bpfast")
 BPF_FILE_SYSTEM = Path("/sys/fs/bpf")
-READY_SECONDS = 30
+READY_SECONDS = 60
 STOP_SECONDS = 15
 HOOK = os.environ.get("BPFAST_TEST_HOOK", "")
 """What ``run`` is told to attach by where a test does not say: xdp or tcx."""
