@@ -52,7 +52,7 @@ _FIN_IN_HEAD = (
     "if (c->head.phase == PHASE_HEAD)\n\t\t\treturn judge(ctx, c, OUTCOME_RESET, REASON_FIN_IN_HEAD);"
 )
 _EQUAL = "if (!is_copied(c, flow, index, bytes))"
-_MARK = "count_reason(REASON_NO_MARK);\n\treturn TC_SHOT;"
+_MARK = "return keep_out(REASON_NO_MARK);"
 _STRADDLES = "if (packet->length && before(packet->seq, c->acked))"
 _BELOW = "if (before(c->packet.seq, c->acked - 1))"
 _TAKEN_RESET = "if (!before(c->packet.seq, c->acked) && ahead <= (s64)left) {"
@@ -102,6 +102,6 @@ MUTANTS = {
     ),
     "guard": Mutant(
         "the guard drops what carries no mark",
-        (Edit("stages/guard.c", _MARK, "count_reason(REASON_NO_MARK);\n\treturn TCX_CONTINUE;"),),
+        (Edit("stages/guard.c", _MARK, "count_reason(REASON_NO_MARK);\n\treturn unjudged();"),),
     ),
 }

@@ -6,7 +6,6 @@ call, the claim, the generation check, the serial of a rule set, the mark that
 the guard asks for.
 """
 
-import os
 import random
 import time
 from typing import Any
@@ -14,7 +13,6 @@ from typing import Any
 import pytest
 
 from bpfast.abi import PortVerdict, Slot
-from bpfast.kernel import syscall
 from bpfast.kernel.prefixes import PortPrefix
 from bpfast.kernel.program import STAGES
 from bpfast.kernel.state import PortEntry
@@ -43,9 +41,7 @@ from tests.kernel.packets import (
 
 DENIED = get("/secret")
 CHUNKED = get("/upload", "Transfer-Encoding: chunked", method="POST") + b"1\r\na\r\n"
-XDP_PASS_CODE = bytes.fromhex("b7000000020000009500000000000000")
 ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
-XDP_DROP_CODE = bytes.fromhex("b7000000010000009500000000000000")
 
 
 def trigger(slot: Slot, connection: Connection) -> Outcome:
@@ -103,24 +99,6 @@ def test_an_unpoliced_endpoint_needs_no_stage(box: Box, slot: Slot) -> None:
     finally:
         box.trial.refill(slot)
     assert {} == box.reasons
-
-
-@xdp_only
-@pytest.mark.parametrize(("code", "passes"), ((XDP_PASS_CODE, True), (XDP_DROP_CODE, False)))
-def test_a_foreign_program_gets_what_passes(box: Box, code: bytes, passes: bool) -> None:
-    """What the chain lets pass goes to the program that was there before; what it denies does not."""
-    fd = syscall.prog_load(syscall.PROG_TYPE_XDP, code, "foreign", attach_type=syscall.ATTACH_XDP)
-    connection = box.connected()
-    box.trial.programs.set_next(box.trial.endpoint, fd)
-    os.close(fd)
-    try:
-        arp = ethernet(CLIENT_MAC, SERVER_MAC, bytes(46), ethertype=0x0806)
-        assert passes == box.receive(arp).passed
-        assert passes == connection.send(get()).passed
-        assert not box.connection().raw(get()).passed
-        assert {"no_flow": 1} == box.reasons
-    finally:
-        box.trial.programs.clear_next(box.trial.endpoint)
 
 
 def test_a_busy_flow_drops(box: Box) -> None:

@@ -361,9 +361,13 @@ def pinned(path: str) -> int:
 
 
 def test_run(
-    prog_fd: int, packet: bytes, *, repeat: int = 1, room: int = 4096, context: bytes | None = None
+    prog_fd: int, packet: bytes, *, repeat: int = 1, room: int = 4096, context: bytearray | None = None
 ) -> tuple[int, bytes, int]:
-    """BPF_PROG_TEST_RUN: return (action, packet afterwards, nanoseconds a run)."""
+    """BPF_PROG_TEST_RUN: return (action, packet afterwards, nanoseconds a run).
+
+    ``context`` is what the program's context holds (``struct __sk_buff``); the
+    program's changes are in it afterwards.
+    """
     out = ctypes.create_string_buffer(room)
     options = _TestRunOpts(
         sz=ctypes.sizeof(_TestRunOpts), data_size_in=len(packet), data_size_out=room, repeat=repeat
@@ -371,8 +375,9 @@ def test_run(
     options.data_in = ctypes.cast(ctypes.c_char_p(packet), ctypes.c_void_p)
     options.data_out = ctypes.cast(out, ctypes.c_void_p)
     if context is not None:
-        held = ctypes.create_string_buffer(context, len(context))
-        options.ctx_in, options.ctx_size_in = ctypes.cast(held, ctypes.c_void_p), len(context)
+        held = (ctypes.c_char * len(context)).from_buffer(context)
+        options.ctx_in = options.ctx_out = ctypes.cast(held, ctypes.c_void_p)
+        options.ctx_size_in = options.ctx_size_out = len(context)
     _checked(
         library().bpf_prog_test_run_opts(prog_fd, ctypes.byref(options)), "running a program on a packet"
     )

@@ -79,9 +79,9 @@ class Trial:
         self.state.close()
         self.maps.close()
 
-    def receive(self, frame: bytes) -> tuple[int, bytes]:
+    def receive(self, frame: bytes, context: bytearray | None = None) -> tuple[int, bytes]:
         """Let a frame arrive at the endpoint: return the action, as XDP's, and the frame as it goes on."""
-        action, after, _duration = syscall.test_run(self._fds["entry"], frame, room=_ROOM)
+        action, after, _duration = syscall.test_run(self._fds["entry"], frame, room=_ROOM, context=context)
         return (_AS_XDP[action] if self.hook == "tcx" else action), after
 
     def watch(self, frame: bytes) -> int:
