@@ -17,7 +17,7 @@
 #ifndef BPFAST_LIB_FRAME_TCX_H
 #define BPFAST_LIB_FRAME_TCX_H
 
-#include "compat.h"
+#include "packet.h"
 
 typedef struct __sk_buff FRAME;
 
@@ -28,6 +28,9 @@ typedef struct __sk_buff FRAME;
 
 /* Ethernet, two tags, IPv6 and TCP with all options. */
 #define HEADERS_MOST 128
+_Static_assert(ETHERNET_BYTES + 2 * VLAN_BYTES + IPV6_BYTES + OPTIONS6_BYTES + TCP_BYTES <=
+		       HEADERS_MOST,
+	       "parse_packet() reads so much");
 /* bpf_skb_change_tail() makes nothing longer: four pages and what the kernel adds. */
 #define RESIZED_MOST 16000
 
