@@ -103,7 +103,6 @@ def rows() -> Iterator[Row]:
     yield Row("ACK of a known flow", (b"",), one, way=(Slot.FLOW,), earlier=get(), requests=0)
     yield plain
     yield _many_urls(1000)
-    yield _many_urls(10_000)
     yield replace(plain, name=f"head of {HEAD_BYTES} bytes, {HEADER_LINES} lines", payloads=(_long_head(),))
     token = get(PATH, "X-Token: blue")
     yield Row("GET, 3 header rules, the last fits", (token,), _header_rules(), earlier=token)
