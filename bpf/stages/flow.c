@@ -59,7 +59,7 @@ static __always_inline int take_payload(FRAME *ctx, struct context *c, struct fl
 		    (u64)(end - flow->expected) <= flow->head.length) {
 			/* Should it end the body, then the server had said so much by then. */
 			flow->sent_before = c->sent;
-			return pass(ctx, c);
+			return pass_flow(ctx, c, flow);
 		}
 		return drop(c, REASON_FUTURE_SEGMENT);
 	}
@@ -141,8 +141,9 @@ static __always_inline int take_ack(FRAME *ctx, struct context *c, struct flow *
 	if (flow_is_over(flow)) {
 		flow_end(flow, &c->key, flow->expected + 1, c->sent, 0);
 		c->holds_claim = 0;
+		return pass(ctx, c);
 	}
-	return pass(ctx, c);
+	return pass_flow(ctx, c, flow);
 }
 
 static __always_inline int claimed(FRAME *ctx, struct context *c, struct flow *flow)

@@ -62,7 +62,7 @@ static __always_inline int commit(FRAME *ctx, struct context *c, struct flow *fl
 	if (c->changed)
 		flow_commit(flow, c);
 	flow->expected = later_of(flow->expected, end);
-	return pass(ctx, c);
+	return pass_flow(ctx, c, flow);
 }
 
 static __always_inline int deny(FRAME *ctx, struct context *c, u32 reason)
