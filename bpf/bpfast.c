@@ -11,6 +11,7 @@
 #include "lib/frame_xdp.h"
 #include "lib/cut.h"
 #include "lib/log.h"
+#include "lib/memo.h"
 #include "lib/options.h"
 #include "lib/witness.h"
 

@@ -6,6 +6,7 @@
 #include "lib/frame_tcx.h"
 #include "lib/cut.h"
 #include "lib/log.h"
+#include "lib/memo.h"
 #include "lib/options.h"
 #include "lib/witness.h"
 

@@ -32,6 +32,8 @@ COPY_SLACK = 8
 LOG_INLINE = 8
 CHUNK_DIGITS_MOST = 15
 LARGE_SLOTS = 256
+MEMO_SLOTS = 512
+MEMO_BYTES = 512
 PIECE = 2048
 EVENT_BYTES = 512
 EVENT_RING_BYTES = 1048576
@@ -223,6 +225,7 @@ class MapNumber(IntEnum):
     CHAIN_TCX = 0x6213
     NEXT = 0x6214
     SWEEP = 0x6215
+    MEMO = 0x6216
 
 
 ENDPOINT_IMMEDIATE = 0x6E0D9017
@@ -295,7 +298,7 @@ PORT_KEY_BITS = 88
 FLOW_PHASE_OFFSET = 199
 RULE_NONE = 0xFFFFFFFF
 ADDRESS_BYTES = 16
-CONTEXT_BYTES = 2400
+CONTEXT_BYTES = 2408
 EVENTS_A_SECOND = 2000
 RESETS_A_SECOND = 1000
 ANSWER_BYTES = 128
@@ -307,6 +310,7 @@ SIZES: Mapping[str, int] = {
     "port_key": 16,
     "port_policy": 8,
     "rule_set": 24,
+    "memo": 536,
     "flow_key": 40,
     "embryo": 8,
     "ended": 24,

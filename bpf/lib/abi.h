@@ -33,6 +33,8 @@
 #define LOG_INLINE 8         /* records of chunk framing kept in the flow itself */
 #define CHUNK_DIGITS_MOST 15 /* of a chunk's size; Envoy: 16 */
 #define LARGE_SLOTS 256      /* slots in the pool: 16 MiB */
+#define MEMO_SLOTS 512       /* heads remembered, each CPU: 264 KiB */
+#define MEMO_BYTES 512       /* of the longest */
 #define PIECE 2048           /* bytes that one run of a stage looks at */
 #define EVENT_BYTES 512      /* head bytes that an event carries */
 #define EVENT_RING_BYTES 1048576
@@ -244,6 +246,7 @@ enum map_number {
 	MAP_CHAIN_TCX,
 	MAP_NEXT,
 	MAP_SWEEP,
+	MAP_MEMO,
 };
 
 /* The immediate that the loader replaces by the endpoint's number. */
@@ -337,6 +340,15 @@ struct rule_set {
 	unsigned int classes; /* absolute byte offset */
 	unsigned int start;
 	unsigned int retired; /* where there is none: serials up to here are used up */
+};
+
+/* memo: whole heads that a table has allowed, one behind the other. */
+struct memo {
+	unsigned int serial; /* of its rule set, never given twice; 0: empty */
+	unsigned int bytes;
+	unsigned int heads;
+	unsigned int reserved;
+	unsigned char text[520]; /* MEMO_BYTES + COPY_SLACK */
 };
 
 /* flows, embryos, ended: one TCP connection as its endpoint sees it. */

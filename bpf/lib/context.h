@@ -58,6 +58,8 @@ struct context {
 	struct walk_note note;     /* HTTP: what the walk leaves behind */
 	u32 option;                /* VERDICT, HEADER: cursor over TCP options */
 	u32 option_blank, blanked; /* HEADER: Multipath TCP taken off a SYN */
+	u32 whole;                 /* HTTP: a head begins at the segment's first byte */
+	u32 base;                  /* HTTP: its table */
 	u8 piece[PIECE];           /* HTTP, PROVE: payload bytes under the cursor */
 };
 

@@ -35,6 +35,7 @@
  *   next           endpoint -> the foreign XDP program   user space
  *                  that was there before us
  *   sweep          one struct sweep: a flow to look at   user space
+ *   memo           per CPU: slot -> struct memo          HTTP
  */
 #ifndef BPFAST_LIB_MAPS_H
 #define BPFAST_LIB_MAPS_H

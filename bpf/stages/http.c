@@ -65,6 +65,15 @@ static __always_inline int commit(FRAME *ctx, struct context *c, struct flow *fl
 	return pass_flow(ctx, c, flow);
 }
 
+/* As commit(); a segment of whole heads, all in this piece, is remembered. */
+static __always_inline int remember(FRAME *ctx, struct context *c, struct flow *flow)
+{
+	if (c->whole && !c->runs && c->head.phase == PHASE_IDLE && c->event_mode != EVENTS_ALL &&
+	    memo_takes(c->packet.length))
+		memo_keep(c, rule_set_get(flow->rule_set), c->head.requests - flow->head.requests);
+	return commit(ctx, c, flow);
+}
+
 static __always_inline int deny(FRAME *ctx, struct context *c, u32 reason)
 {
 	return judge(ctx, c, OUTCOME_DENY, reason);
@@ -248,7 +257,7 @@ static __always_inline int decide(FRAME *ctx, struct context *c, struct flow *fl
 	}
 	if (c->position < c->packet.length)
 		return repeat(ctx, c);
-	return commit(ctx, c, flow);
+	return remember(ctx, c, flow);
 }
 
 /* How many bytes of the head this run may take; 0: the copy is full. */
@@ -286,6 +295,8 @@ static __always_inline int head(FRAME *ctx, struct context *c, struct flow *flow
 	u64 base = rules->base;
 
 	if (c->head.phase == PHASE_IDLE) {
+		c->whole = !c->position;
+		c->base = base;
 		result = begin(c, rules);
 		if (result)
 			return cut_or_drop(ctx, c, result);
@@ -323,7 +334,7 @@ static __always_inline int head(FRAME *ctx, struct context *c, struct flow *flow
 		return deny(ctx, c, result);
 	if (c->position < c->packet.length)
 		return repeat(ctx, c);
-	return commit(ctx, c, flow);
+	return remember(ctx, c, flow);
 }
 
 /*
@@ -355,6 +366,7 @@ static __always_inline int stage_http(FRAME *ctx)
 		c->copy_end = flow->copy_end;
 		c->kept_end = flow->copy_end;
 		c->changed = 0;
+		c->whole = 0;
 		log_forget(flow, c->acked);
 		c->log_next = flow->log_next;
 		c->log_end = flow->log_end;

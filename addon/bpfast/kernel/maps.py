@@ -66,6 +66,7 @@ SHAPES: Mapping[MapNumber, MapShape] = {
     MapNumber.CHAIN_TCX: MapShape(syscall.MAP_PROG_ARRAY, 4, 4, abi.Slot.MAX),
     MapNumber.NEXT: MapShape(syscall.MAP_PROG_ARRAY, 4, 4, abi.MAX_ENDPOINTS),
     MapNumber.SWEEP: MapShape(syscall.MAP_ARRAY, 4, abi.SIZES["sweep"], 1),
+    MapNumber.MEMO: MapShape(syscall.MAP_PERCPU_ARRAY, 4, abi.SIZES["memo"], abi.MEMO_SLOTS),
 }
 
 
