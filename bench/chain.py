@@ -20,7 +20,7 @@ from statistics import median
 
 from bench.first import Repeater
 from bench.record import Value, append
-from bench.rows import HOST, Row, rows
+from bench.rows import HOST, LETTERS, Row, rows
 from bpfast import settings
 from bpfast.abi import DenyMode, PortVerdict
 from bpfast.kernel.compiler import compiled
@@ -138,11 +138,12 @@ def measure(trial: Trial, repeater: Repeater, row: Row, rounds: int) -> Samples:
     number = trial.endpoint if not trial.state.policy_numbers() else max(trial.state.policy_numbers()) + 1
     samples: Samples = {}
     with _prepared(trial, row, number) as (frames, flow):
-        repeater.keep(flow)
         for frame in frames:
+            repeater.keep(flow, max(frame.find(LETTERS), 0))
             _check(trial, repeater, row, frame)
         for _each in range(rounds if len(frames) == 1 else ROUNDS_OF_MANY):
             for frame in frames:
+                repeater.keep(flow, max(frame.find(LETTERS), 0))
                 for name, value in _round(trial, repeater, row, frame).items():
                     samples.setdefault(name, []).append(value)
     return samples
@@ -162,7 +163,7 @@ def describe(row: Row, samples: Samples) -> str:
     )
     sizes = sorted(len(data) for data in row.payloads)
     return (
-        f"{row.name:34} {median(sizes):7.0f} {median(whole):6.0f} {f'{min(whole)} to {max(whole)}':>13}"
+        f"{row.name:44} {median(sizes):7.0f} {median(whole):6.0f} {f'{min(whole)} to {max(whole)}':>13}"
         f" {(empty + median(whole)) / empty:6.1f}  {shares}"
     )
 
@@ -173,7 +174,7 @@ def main() -> None:
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     code = compiled(settings.bpf_directory(), settings.cache_directory())
     print(f"Linux {platform.release()}, {platform.machine()}; ns above an empty program, medians of {rounds}")
-    print(f"{'packet':34} {'payload':>7} {'whole':>6} {'least to most':>13} {'ratio':>6}  stages")
+    print(f"{'packet':44} {'payload':>7} {'whole':>6} {'least to most':>13} {'ratio':>6}  stages")
     records: list[dict[str, Value]] = []
     with Trial(code, quarantine=0) as trial:
         repeater = Repeater(trial)
@@ -181,7 +182,7 @@ def main() -> None:
             try:
                 samples = measure(trial, repeater, row, rounds)
             except Unfit as unfit:
-                print(f"{row.name:34} {unfit}")
+                print(f"{row.name:44} {unfit}")
                 continue
             print(describe(row, samples), flush=True)
             records.append({"row": row.name, "repeat": row.repeat, "nanoseconds": samples})

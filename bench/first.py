@@ -28,6 +28,9 @@ _CFLAGS = ("-D__LINUX_BPF_H__", "-Wall", "-I/usr/include")
 _TIMEOUT = 120
 _U32 = struct.Struct("=I")
 _ZERO = _U32.pack(0)
+_LETTERS = struct.Struct("=II")
+_MANY = 10_000_019
+"""More than the packets of a run, so that letters do not come again."""
 
 
 def _compile(**fds: int) -> dict[str, bytes]:
@@ -69,7 +72,7 @@ class Repeater:
         """Compile and load what stands in front, and load every stage once more."""
         self._trial = trial
         self._kept = syscall.map_create(
-            syscall.MAP_ARRAY, "bench_kept", key=4, value=abi.SIZES["flow"], entries=1
+            syscall.MAP_ARRAY, "bench_kept", key=4, value=abi.SIZES["flow"] + _LETTERS.size, entries=1
         )
         self._second = syscall.map_create(syscall.MAP_PROG_ARRAY, "bench_second", key=4, value=4, entries=1)
         code = _compile(KEPT=self._kept, FLOWS=trial.maps[MapNumber.FLOWS], SECOND=self._second)
@@ -78,16 +81,21 @@ class Repeater:
             for name in PROGRAMS
         )
         self._stages = _load_chain(trial)
+        self._number = 0
 
     def close(self) -> None:
         """Give all descriptors back."""
         for fd in (self._kept, self._second, self._first, self.empty, *self._stages.values()):
             os.close(fd)
 
-    def keep(self, flow: bytes | None) -> None:
-        """Restore this flow from now on; None: the packet is of no flow."""
+    def keep(self, flow: bytes | None, letters: int = 0) -> None:
+        """Restore this flow from now on (None: the packet is of no flow).
+
+        ``letters``: where eight letters stand in the frame that are others each time.
+        """
         value = bytes(abi.SIZES["flow"]) if flow is None else flow
-        syscall.map_update(self._kept, _ZERO, value)
+        self._number = (self._number + _MANY) % 2**32
+        syscall.map_update(self._kept, _ZERO, value + _LETTERS.pack(letters, self._number))
 
     def alone(self, frame: bytes, repeat: int) -> int:
         """Return the nanoseconds of restoring the flow and of the tail call into an empty program."""

@@ -15,6 +15,8 @@ from bpfast.policy.rules import HeaderMatch, HttpRule, RuleSet
 
 HOST = "10.255.255.254"
 PATH = "/item/18"
+LETTERS = b"@" * 8
+"""In a payload: other letters in each repeat, so that the head has never come before."""
 BODY_BYTES = 1448
 HEAD_BYTES = 600
 HEADER_LINES = 20
@@ -22,6 +24,7 @@ URLS_ASKED = 20
 REPEAT = 100_000
 REPEAT_WITH_EVENTS = 1000
 """Fewer than the chain reports in a second (EVENTS_A_SECOND), and fewer than the ring holds."""
+_FRESH = f"X-Request-Id: {LETTERS.decode()}"
 
 _REQUEST_WAY = (Slot.FLOW, Slot.HTTP)
 
@@ -70,16 +73,20 @@ def _urls(number: int) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _many_urls(number: int) -> Row:
+def _many_urls(number: int) -> Iterator[Row]:
     urls = _urls(number)
     asked = sorted(urls[:: number // URLS_ASKED], key=len)
     requests = tuple(get(url) for url in asked)
-    return Row(f"GET, {number:,} random URLs", requests, _allowing(*urls), earlier=requests[0])
+    row = Row(f"GET, {number:,} random URLs", requests, _allowing(*urls), earlier=requests[0])
+    yield row
+    fresh = tuple(get(url, _FRESH) for url in asked)
+    yield replace(row, name=f"{row.name}, new each time", payloads=fresh)
 
 
 def _long_head() -> bytes:
     """Return a head of HEAD_BYTES bytes with HEADER_LINES header lines (curl's three among them)."""
     lines = [f"X-Ordinary-{n:02}: value" for n in range(HEADER_LINES - 3)]
+    lines[0] = _FRESH
     lines[-1] += "x" * (HEAD_BYTES - len(get(PATH, *lines)))
     return get(PATH, *lines)
 
@@ -102,8 +109,10 @@ def rows() -> Iterator[Row]:
     yield Row("not inspected, allowed at layer 4", (get(),), None, way=(Slot.HEADER,), requests=0)
     yield Row("ACK of a known flow", (b"",), one, way=(Slot.FLOW,), earlier=get(), requests=0)
     yield plain
-    yield _many_urls(1000)
-    yield replace(plain, name=f"head of {HEAD_BYTES} bytes, {HEADER_LINES} lines", payloads=(_long_head(),))
+    yield replace(plain, name="GET of curl, new each time", payloads=(get(PATH, _FRESH),))
+    yield from _many_urls(1000)
+    name = f"head of {HEAD_BYTES} bytes, {HEADER_LINES} lines"
+    yield replace(plain, name=f"{name}, new each time", payloads=(_long_head(),))
     token = get(PATH, "X-Token: blue")
     yield Row("GET, 3 header rules, the last fits", (token,), _header_rules(), earlier=token)
     yield Row(
