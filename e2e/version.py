@@ -7,10 +7,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from e2e.bpfast import BPFast
+from e2e.namespace import PATIENCE, run
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 MIRROR = "addon/bpfast/abi.py"
 HEADER = "bpf/lib/abi.h"
+
+COMPILE_SECONDS = 110
+_COMPILE = """\
+from bpfast import settings
+from bpfast.kernel.compiler import compiled
+
+compiled(settings.bpf_directory(), settings.cache_directory())
+"""
 
 Patches = Mapping[str, Sequence[tuple[str, str]]]
 
@@ -31,7 +40,7 @@ OTHER_FLOWS: Patches = {
 
 
 def make_version(directory: Path, patches: Patches) -> Path:
-    """Copy what is needed to run into ``directory``, change it, and return the directory."""
+    """Copy what is needed to run into ``directory``, change it, compile it, and return the directory."""
     for name in ("addon", "bpf"):
         shutil.copytree(CHECKOUT / name, directory / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name, changes in patches.items():
@@ -42,13 +51,18 @@ def make_version(directory: Path, patches: Patches) -> Path:
                 raise RuntimeError(f"{before!r} stands {text.count(before)} times in {name!r}, expected once")
             text = text.replace(before, after)
         path.write_text(text)
+    run([*_python(directory), "-c", _COMPILE], timeout=COMPILE_SECONDS * PATIENCE)
     return directory
 
 
-def of_version(run: BPFast, directory: Path) -> BPFast:
+def _python(directory: Path) -> list[str]:
+    return ["env", f"PYTHONPATH={directory / 'addon'}", sys.executable]
+
+
+def of_version(started: BPFast, directory: Path) -> BPFast:
     """Let a run be one of another version."""
-    run.arguments[:1] = ["env", f"PYTHONPATH={directory / 'addon'}", sys.executable, "-m", "bpfast"]
-    return run
+    started.arguments[:1] = [*_python(directory), "-m", "bpfast"]
+    return started
 
 
 def version_directories(pins: Path) -> list[str]:
