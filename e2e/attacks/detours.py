@@ -6,14 +6,11 @@ what Cilium does on the host.
 """
 
 import contextlib
-import os
-import socket
-import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from bpfast.kernel import clsact, hooks, syscall
 from e2e.attacks.arena import Arena
 from e2e.namespace import run
+from e2e.redirect import redirect_peer
 from e2e.topology import GATEWAY, Pod
 
 _FORWARD = """\
@@ -24,8 +21,6 @@ table netdev detour {
     }
 }
 """
-_STORE_BYTES = 9  # enum bpf_func_id: bpf_skb_store_bytes, bpf_redirect_peer
-_REDIRECT_PEER = 155
 _BRIDGE = "br0"
 
 
@@ -61,69 +56,11 @@ def detour(arena: Arena, means: str, *, next_hop: str | None = None) -> Iterator
         namespace.run("nft", "flush", "ruleset")
 
 
-def _instruction(code: int, registers: int = 0, *, offset: int = 0, number: int = 0) -> bytes:
-    return struct.pack("=BBhi", code, registers, offset, number)
-
-
-def _redirector(source: str, target: int) -> bytes:
-    """Return a program that hands a frame from ``source`` to the peer of ``target``, as Cilium does."""
-    low, high = struct.unpack("=iH", bytes.fromhex(source.replace(":", "")))
-    return b"".join(
-        (
-            _instruction(0x62, 0x0A, offset=-8, number=low),  # *(u32 *)(r10 - 8) = low
-            _instruction(0x62, 0x0A, offset=-4, number=high),
-            _instruction(0xB7, 2, number=6),  # r2 = 6, the source address's place; r1 is the packet
-            _instruction(0xBF, 0xA3),  # r3 = r10
-            _instruction(0x07, 3, number=-8),
-            _instruction(0xB7, 4, number=6),
-            _instruction(0xB7, 5, number=0),
-            _instruction(0x85, number=_STORE_BYTES),
-            _instruction(0xB7, 1, number=target),
-            _instruction(0xB7, 2, number=0),
-            _instruction(0x85, number=_REDIRECT_PEER),
-            _instruction(0x95),
-        )
-    )
-
-
-def _attached(program: int, index: int) -> Callable[[], None]:
-    """Attach a program to an interface of this namespace, as the kernel can; return what takes it off."""
-    if hooks.tcx_offered():
-        link = syscall.link_create(program, index, syscall.ATTACH_TCX_INGRESS)
-        return lambda: os.close(link)
-    device = clsact.Device("/proc/thread-self/ns/net", index)
-    clsact.add_qdisc(device)
-    clsact.put(program, "redirect_peer", device)
-    return lambda: clsact.take_off(device, qdisc=True)
-
-
-@contextlib.contextmanager
-def redirect_peer(arena: Arena) -> Iterator[str]:
-    """Let the host hand the client's packets to the server's ``eth0`` itself; give that one's address."""
-    mac = arena.pod.mac
-    host = arena.scene.topology.host
-    with host.entered():
-        source = socket.if_nametoindex(arena.client.host_interface)
-        target = socket.if_nametoindex(arena.pod.host_interface)
-    code = _redirector(arena.pod.host_mac, target)
-    program = syscall.prog_load(syscall.PROG_TYPE_SCHED_CLS, code, "redirect_peer")
-    with host.entered():
-        end = _attached(program, source)
-    arena.client.namespace.run("ip", "neigh", "replace", GATEWAY, "dev", "eth0", "lladdr", mac)
-    try:
-        yield mac
-    finally:
-        with host.entered():
-            end()
-        os.close(program)
-        arena.client.namespace.run("ip", "neigh", "delete", GATEWAY, "dev", "eth0")
-
-
 def redirected(arena: Arena, means: str, *, peer: bool) -> str:
     """Ask for a denied path by way of a detour; with ``peer`` the host redirects too."""
     name = arena.name()
     with contextlib.ExitStack() as stack:
-        next_hop = stack.enter_context(redirect_peer(arena)) if peer else None
+        next_hop = stack.enter_context(redirect_peer(arena.client, arena.pod)) if peer else None
         stack.enter_context(detour(arena, means, next_hop=next_hop))
         arena.get(f"/secret/{name}", timeout=0.5)
     return name

@@ -11,6 +11,7 @@ from bpfast.controller.run import SWEEP_SECONDS
 from e2e.attacks import detours
 from e2e.attacks.arena import Arena, PatientServer, ground, policed
 from e2e.namespace import add_namespace
+from e2e.redirect import redirect_peer
 from e2e.topology import Pod
 
 Change = Callable[[Pod], contextlib.AbstractContextManager[None]]
@@ -53,7 +54,7 @@ def test_redirected_packets_are_stopped_by_the_guard(arena: Arena, means: str) -
 
 def test_redirect_peer_alone_is_inspected(arena: Arena) -> None:
     """What the host hands to the pod's interface passes the chain there."""
-    with detours.redirect_peer(arena), arena.counting() as counted:
+    with redirect_peer(arena.client, arena.pod), arena.counting() as counted:
         assert_enforced(arena)
 
     assert (0, 1) == (counted.get("no_mark", 0), counted["no_rule"])
