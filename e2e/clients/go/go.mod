@@ -1,0 +1,3 @@
+module bpfast.io/e2e/clients/go
+
+go 1.19
