@@ -4,7 +4,8 @@
 Each runs from a directory of its own, never from the machine's configuration,
 and writes one line a request, from which ``requests()`` tells what really got
 through. nginx and apache2 answer every path with 200; under ``/files/`` they
-serve the files of ``root`` and nginx takes uploads (PUT) there.
+serve the files of ``root`` and nginx takes uploads (PUT) there. More of them
+that answer with checksums are in ``e2e.checksums``.
 """
 
 import contextlib
@@ -52,6 +53,7 @@ http {{
         listen [::]:{port} backlog=4096 reuseport;
         location / {{ return 200 "nginx: $request_method $request_uri\\n"; }}
         location /files/ {{ root {directory}; dav_methods PUT DELETE; }}
+        location /early {{ client_max_body_size 1000; return 200 "early\\n"; }}
     }}
 }}
 """
@@ -224,7 +226,7 @@ class Nginx(Server):
 
     def logged(self, line: str) -> Logged | None:
         """Read ``200 "GET / HTTP/1.1"``."""
-        return _status_and_request(line)
+        return status_and_request(line)
 
 
 class Apache(Server):
@@ -250,7 +252,7 @@ class Apache(Server):
 
     def logged(self, line: str) -> Logged | None:
         """Read ``200 "GET / HTTP/1.1"``."""
-        return _status_and_request(line)
+        return status_and_request(line)
 
 
 class PythonServer(Server):
@@ -271,6 +273,7 @@ class PythonServer(Server):
         return Logged(int(match[2]), match[1]) if match else None
 
 
-def _status_and_request(line: str) -> Logged | None:
+def status_and_request(line: str) -> Logged | None:
+    """Read a line with the status and the request in quotes."""
     match = re.fullmatch(r'(\d+) "(.*)"', line)
     return Logged(int(match[1]), match[2]) if match else None
