@@ -64,6 +64,19 @@ class Place:
 PLACES = tuple(itertools.starmap(Place, itertools.product(HOOKS, DIRECTIONS)))
 
 
+def across(turn: int) -> list[tuple[Place, int]]:
+    """Return two places, with a family each, that have nothing in common; other turns, the other two.
+
+    Both hooks, both directions and both families are met. ``SOAK`` is all places and families.
+    """
+    if SOAK:
+        return list(itertools.product(PLACES, FAMILIES))
+    return [
+        (Place(HOOKS[(end + turn) % 2 % len(HOOKS)], DIRECTIONS[end % len(DIRECTIONS)]), FAMILIES[end])
+        for end in (0, 1)
+    ]
+
+
 def _outgoing(written: Object) -> Object:
     """Return an entry of egress for one of ingress."""
     return {"toEndpoints": written["fromEndpoints"], "toPorts": written["toPorts"]}

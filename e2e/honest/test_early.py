@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Servers that answer before they have read the body: nginx's 413, and a 200 that keeps the connection."""
+"""Servers that answer before they have read the body: nginx by a 413, or a 200 on a kept connection."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ from e2e.honest.traffic import early
 CASES = [(make, PLACES[number % len(PLACES)], FAMILIES[number // 2 % 2]) for number, make in enumerate(MAKES)]
 EVERYTHING = [(make, place, family) for make in MAKES for place in PLACES for family in FAMILIES]
 CHUNKED = b"POST /early/raw HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"5\r\nabcde\r\n"
-SECONDS = 2
+SECONDS = 1
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_an_early_answer_is_seen(impatient: Ground, make: str, family: int) -> N
 
 
 @pytest.mark.xfail(reason="the client's side stays open, and swallows what the client sends next")
-@pytest.mark.parametrize("place", PLACES, ids=str)
+@pytest.mark.parametrize("place", PLACES if SOAK else PLACES[:1], ids=str)
 def test_an_early_answer_ends_the_connection(impatient: Ground) -> None:
     """A client that keeps the connection after an early 200 is told that it is over."""
     with impatient.client.namespace.connect(impatient.address(4), 80, timeout=SECONDS) as connection:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Links and hosts that honest traffic meets: offloads, connection tracking, shaping, redirects.
 
-Each is met at every place, and by both families at each hook and in each direction.
+Each is met at both hooks, in both directions and over both families, not in all
+combinations (``make soak`` does that).
 """
 
 import contextlib
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from e2e.honest.ground import Ground
-from e2e.honest.matrix import FAMILIES, HOOKS, PLACES, SOAK, Place
+from e2e.honest.matrix import across
 from e2e.honest.traffic import denied, uploads
 from e2e.namespace import Namespace
 from e2e.redirect import redirect_peer
@@ -29,18 +30,9 @@ table inet bpfast-forwarded {{
 OFFLOADS = ("tx", "rx", "sg", "tso", "gso", "gro")
 
 
-def _cases() -> list[tuple[Place, int]]:
-    """Return places and families: all of them, or one family a place in turns."""
-    if SOAK:
-        return [(place, family) for place in PLACES for family in FAMILIES]
-    return [
-        (place, FAMILIES[(HOOKS.index(place.hook) + (place.direction == "egress")) % 2]) for place in PLACES
-    ]
-
-
-pytestmark = pytest.mark.parametrize(
-    ("place", "family"), _cases(), ids=[f"{place}-IPv{family}" for place, family in _cases()]
-)
+def met(turn: int) -> pytest.MarkDecorator:
+    """Run a test at two places that have nothing in common."""
+    return pytest.mark.parametrize(("place", "family"), across(turn), ids=str)
 
 
 def assert_served(policed: Ground, family: int) -> None:
@@ -87,12 +79,14 @@ def shaped_bytes(host: Namespace, name: str) -> int:
 
 
 @pytest.mark.parametrize("on", (True, False), ids=("on", "off"))
+@met(0)
 def test_offloads_change_nothing(policed: Ground, family: int, *, on: bool) -> None:
     """With checksums and segmentation left to the links, and with both done in the pods."""
     with offloads(policed.client, policed.server, on=on):
         assert_served(policed, family)
 
 
+@met(1)
 def test_connection_tracking_sees_nothing_odd(policed: Ground, family: int) -> None:
     """A host that drops what belongs to no connection drops nothing."""
     topology = policed.scene.topology
@@ -104,6 +98,7 @@ def test_connection_tracking_sees_nothing_odd(policed: Ground, family: int) -> N
         topology.host.run("nft", "delete", "table", "inet", "bpfast")
 
 
+@met(0)
 def test_a_bandwidth_limit_is_kept_to(policed: Ground, family: int) -> None:
     """Both ways through an ifb that cuts frames, delays and drops them, all arrives."""
     host = policed.scene.topology.host
@@ -113,6 +108,7 @@ def test_a_bandwidth_limit_is_kept_to(policed: Ground, family: int) -> None:
         assert shaped_bytes(host, answered) > 2_000_000
 
 
+@met(1)
 def test_frames_may_come_by_redirect_peer(policed: Ground, family: int) -> None:
     """What the host hands to the server's eth0 itself, forwarding nothing, is judged and served."""
     host = policed.scene.topology.host

@@ -11,7 +11,7 @@ import pytest
 from e2e.checksums import KINDS
 from e2e.clients.order import CLIENTS, MAKES, Order
 from e2e.honest.ground import Ground
-from e2e.honest.matrix import FAMILIES, PLACES, Meeting, Place, meetings
+from e2e.honest.matrix import FAMILIES, PLACES, Meeting, meetings
 from e2e.honest.traffic import DENIED, denied, uploads
 
 MEETINGS = meetings(MAKES, tuple(kind.name for kind, _ in KINDS))
@@ -50,8 +50,8 @@ def test_the_selection_leaves_nothing_out() -> None:
         }
 
 
-@pytest.mark.parametrize("place", PLACES, ids=str)
-def test_an_offer_of_http2_is_denied(policed: Ground, place: Place) -> None:  # noqa: ARG001
+@pytest.mark.parametrize("place", PLACES[:1], ids=str)
+def test_an_offer_of_http2_is_denied(policed: Ground) -> None:
     """Java's HttpClient as it is by default sends ``Upgrade: h2c``, and sees our 403."""
     orders = [Order(path="/files/small", status=403, sha256=DENIED)]
 
