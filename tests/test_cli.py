@@ -82,11 +82,6 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("line", "message"),
     (
-        ("run --endpoints e --policy p --hook tcx", "--hook tcx is not supported yet; valid: xdp"),
-        (
-            "run --endpoints e --policy p --hook xdp-native",
-            "--hook xdp-native is not supported yet; valid: xdp",
-        ),
         (VERDICT, "e.yaml: cannot be read: No such file or directory"),
         (f"{VERDICT} --engine model", "e.yaml: cannot be read: No such file or directory"),
         ("check no.yaml", "no.yaml: cannot be read: No such file or directory"),

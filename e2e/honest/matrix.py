@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from e2e.bpfast import Endpoint
 from e2e.policies import CLIENT, SERVER, Object, allow, entry, policy
 
-HOOKS: tuple[str, ...] = ("xdp",)
-DIRECTIONS: tuple[str, ...] = ("ingress",)
+HOOKS: tuple[str, ...] = ("xdp", "tcx")
+DIRECTIONS: tuple[str, ...] = ("ingress", "egress")
 FAMILIES = (4, 6)
 SOAK = os.environ.get("BPFAST_TEST_SOAK", "") not in {"", "0"}
 """Everything with everything (``make soak``) instead of a selection."""
