@@ -45,10 +45,21 @@ static __always_inline int frame_store_link(FRAME *ctx, u32 to, void *from, u32 
 	return bpf_xdp_store_bytes(ctx, to, from, bytes);
 }
 
-/* Cut the frame off at its end, or let it grow there. */
+/*
+ * Cut the frame off at its end, or let it grow there: to one byte more, which is
+ * padding. Generic XDP (net/core/dev.c, bpf_prog_run_generic_xdp()) puts the
+ * buffer's tail behind the new end by as much as the Ethernet header has, and
+ * what a socket's backlog appends there would come with 14 strange bytes before
+ * it. A frame that is longer than its IP header says is trimmed by ip_rcv(),
+ * which puts the tail right.
+ */
 static __always_inline int frame_resize(FRAME *ctx, u32 bytes)
 {
-	return bpf_xdp_adjust_tail(ctx, (int)(bytes - frame_size(ctx)));
+	u8 padding = 0;
+
+	if (bpf_xdp_adjust_tail(ctx, (int)(bytes + 1 - frame_size(ctx))))
+		return -1;
+	return frame_store(ctx, bytes, &padding, sizeof(padding));
 }
 
 /*

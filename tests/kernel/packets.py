@@ -92,11 +92,16 @@ def padded_get(size: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a frame: the XDP action, the mark in front of it, the frame as it goes on."""
+    """What became of a frame: the XDP action, the mark in front of it, the frame as it goes on.
+
+    ``padding`` is what XDP leaves behind a frame that it has made (bpf/lib/frame_xdp.h);
+    that of a frame that comes and goes as it is stays in it.
+    """
 
     action: int
     mark: bytes
     frame: bytes
+    padding: bytes = b""
 
     @property
     def passed(self) -> bool:
@@ -127,6 +132,17 @@ class Outcome:
     def resets_server(self) -> bool:
         """Whether it goes on as a reset, without payload."""
         return self.passed and Flags.RST in self.segment.flags and not self.segment.payload
+
+
+def _end_of_packet(frame: bytes) -> int:
+    """Return how many bytes the frame has that its IP header counts (all, where that says 0)."""
+    at = 12
+    while frame[at : at + 2] in (b"\x81\x00", b"\x88\xa8"):
+        at += 4
+    kind, at = frame[at : at + 2], at + 2
+    field, header = (at + 2, 0) if kind == b"\x08\x00" else (at + 4, 40)
+    length = int.from_bytes(frame[field : field + 2], "big")
+    return at + header + length if length else len(frame)
 
 
 def _decoded(frame: bytes) -> tuple[Packet | Packet6, Segment]:
@@ -265,7 +281,9 @@ class Box:
         """Let a frame arrive."""
         action, after = self.trial.receive(frame)
         marked = after.startswith(struct.pack("=Q", self.settings["mark"]))
-        return Outcome(action, after[:8] if marked else b"", after[8:] if marked else after)
+        mark, after = (after[:8], after[8:]) if marked else (b"", after)
+        end = len(after) if len(after) == len(frame) else _end_of_packet(after)
+        return Outcome(action, mark, after[:end], after[end:])
 
     @property
     def reasons(self) -> dict[str, int]:

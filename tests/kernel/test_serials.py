@@ -22,6 +22,7 @@ def serial(box: Box, index: int) -> int:
 
 def test_a_retired_serial_is_not_given_again_by_the_next_run(box: Box) -> None:
     """When the newest rule set is retired before a start, its index comes again, but not its serial."""
+    box.trial.state.retire([box.rule_set])
     first, second = box.install(ONE), box.install(TWO)
     used = serial(box, second)
     box.trial.state.retire([box.rule_set, first])
