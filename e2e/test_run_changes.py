@@ -3,14 +3,16 @@
 
 import contextlib
 import http.client
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from e2e.bpfast import BPFast, write_endpoints
+from bpfast.controller.run import LOOK_SECONDS as ADDRESS_SECONDS
+from e2e.bpfast import BPFast, Endpoint, write_endpoints
 from e2e.curl import curl
-from e2e.namespace import within
+from e2e.namespace import Namespace, add_namespace, within
 from e2e.policies import entry, get, policy
 from e2e.scene import Scene
 from e2e.servers import Nginx
@@ -174,3 +176,32 @@ def test_broken_endpoints_change_nothing(scene: Scene, web: Nginx, changing: tup
     assert told
     assert "endpoints: must be a list" in started.events("error")[known]["message"]
     assert [200, 403] == during
+
+
+def test_a_change_waits_for_a_pod_that_comes_later(
+    scene: Scene, web: Nginx, changing: tuple[BPFast, Path]
+) -> None:
+    """A change that names a pod without a namespace is told once, and is taken when the pod has come."""
+    started, path = changing
+    known = len(started.events("error"))
+    late = Namespace(f"{scene.client.namespace.name}-late")
+    entries = [scene.entry(name) for name in ("client", "server", "other")]
+    later = Endpoint(name="late", labels={"app": "late"}, netns=late.name)
+    try:
+        with started.taking_up():
+            write_endpoints(scene.endpoints, [*entries, later])
+            replace(path, get("/b"))
+            assert within(LOOK_SECONDS, lambda: len(started.events("error")) > known)
+            before = statuses(scene.client, web, "/a", "/b")
+            time.sleep(2 * ADDRESS_SECONDS)
+            told = [event["message"] for event in started.events("error")[known:]]
+            add_namespace(late.name)
+            late.run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "host-late")
+            late.run("ip", "link", "set", "host-late", "netns", scene.host.namespace.name)
+        assert [403, 200] == statuses(scene.client, web, "/a", "/b")
+    finally:
+        write_endpoints(scene.endpoints, entries)
+        late.delete()
+
+    assert [200, 403] == before
+    assert 1 == sum(late.name in message for message in told)

@@ -75,6 +75,8 @@ class Runner:
         self._reporter = reporter
         self._stopping = 0
         self._last: Desired | None = None
+        self._refused = ""
+        self._waits_for_endpoints = False
 
     def run(self) -> None:
         """Enforce until SIGTERM or SIGINT."""
@@ -109,7 +111,9 @@ class Runner:
     def _read(self) -> Desired:
         started = time.perf_counter()
         known = self._last.endpoints if self._last else ()
+        self._waits_for_endpoints = True
         endpoints = read_all_endpoints(self._options.endpoints, known, self._options.hook)
+        self._waits_for_endpoints = False
         policies = read_all_policies(self._options.policies)
         attached = [endpoint for endpoint in endpoints if place_of(endpoint)]
         wanted = desired(
@@ -169,9 +173,13 @@ class Runner:
         try:
             self._apply(enforcer, self._read())
         except BPFastError as error:
-            # The last policy stays in force; the user sees every fault.
-            logger().error(Event.INPUT_REFUSED, faults=str(error).splitlines())
-            self._reporter.error(f"the last policy stays in force: {error}")
+            # The last policy stays in force; the user sees every fault, once for each change.
+            if str(error) != self._refused:
+                logger().error(Event.INPUT_REFUSED, faults=str(error).splitlines())
+                self._reporter.error(f"the last policy stays in force: {error}")
+            self._refused = str(error)
+        else:
+            self._refused = ""
 
     def _loop(self, enforcer: Enforcer, ring: EventRing, sweeper: Sweeper, files: Files) -> None:
         addresses = Addresses()
@@ -182,11 +190,14 @@ class Runner:
             if files.have_changed():
                 paths = ", ".join(str(path) for path in self._options.files)
                 logger().info(Event.FILE_CHANGED, path=paths)
+                self._refused = ""
                 self._reload(enforcer)
             if now - looked >= LOOK_SECONDS:
                 looked = now
                 self._reporter.lost(sweeper.lost_events())
-                if self._last and addresses.differ(self._last.world):
+                if self._waits_for_endpoints:
+                    self._reload(enforcer)  # a pod may have come since then
+                elif self._last and addresses.differ(self._last.world):
                     logger().info(Event.ADDRESSES_CHANGED)
                     self._reload(enforcer)
             if now - swept >= SWEEP_SECONDS:
