@@ -45,6 +45,7 @@ from tests.controller.scenes import (
 
 pytestmark = pytest.mark.privileged
 
+API_OTHER = policy("api", {"method": "PUT"})
 API_INSPECTS = policy("api", GET_PUBLIC)
 CLIENT_IDENTITY = identity_of(Peer.endpoint(CLIENT.full_name))
 
@@ -266,14 +267,16 @@ def test_addresses_change_hands_around_the_switch(
 
 
 def test_a_full_map_takes_nothing_away(trial: Trial, enforcer: Enforcer) -> None:
-    """A change for which there is no room leaves policies, peers and rules as they were."""
+    """A change for which there is no room leaves policies, peers, rules and endpoints as they were."""
     enforcer.apply(wanted(INSPECT))
     before = trial.state.read_endpoint(1), trial.state.peers().identities, trial.state.policy_numbers()
     crowd = Endpoint("crowd", addresses=tuple(IPv4Address(0x0B000000 + number) for number in range(70_000)))
 
     with pytest.raises(Failure):
-        enforcer.apply(wanted(ALLOW, endpoints=(WEB, API, moved("10.0.0.7"), crowd)))
+        enforcer.apply(wanted(ALLOW, API_OTHER, endpoints=(WEB, API, moved("10.0.0.7"), crowd)))
 
+    assert [WEB.full_name] == [policed.endpoint.full_name for policed in enforcer.policed.values()]
+    assert 1 == len(trial.state.rule_sets())
     after = trial.state.read_endpoint(1), trial.state.peers().identities, trial.state.policy_numbers()
     assert before == after
     size = len(PeerPrefix.of(CLIENT_ADDRESS).pack())

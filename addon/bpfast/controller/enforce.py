@@ -195,18 +195,26 @@ class Enforcer:
         """Enforce ``wanted``; return the index of each of its rule sets.
 
         New endpoints come first: where one cannot be attached, nothing else has
-        changed yet.
+        changed yet. Where anything fails they go again, with their tables.
         """
         needed = enforced(wanted, self._modes.hook)
         new = {way: found for way, found in needed.items() if not self._is_policed(*found)}
         for _endpoint, site in new.values():
             devices(site)  # say what is wrong before anything changes
-        indices = install(wanted, self._state)
-        for way, (endpoint, site) in new.items():
-            self._begin(endpoint, site, port_entries(policy_of(wanted, way), indices))
-        change = self._change(needed, wanted, indices)
-        moved = wanted.peers.identities != self._state.peers().identities
-        numbers = self._prepare(change, wanted, anew=moved)
+        begun: list[int] = []
+        try:
+            indices = install(wanted, self._state)
+            for way, (endpoint, site) in new.items():
+                begun.append(self._begin(endpoint, site, port_entries(policy_of(wanted, way), indices)))
+            change = self._change(needed, wanted, indices)
+            moved = wanted.peers.identities != self._state.peers().identities
+            numbers = self._prepare(change, wanted, anew=moved)
+        except BaseException:
+            for number in begun:
+                self._end(number)
+            self._state.drop_policies(self._state.read_endpoint(number)[1] for number in self.policed)
+            self._state.retire(self._rule_sets())
+            raise
         # Nothing that can fail for want of room comes after this.
         self._drop_gone(needed)
         self._sweeper.forget(change.becomes_inspected)
@@ -246,8 +254,15 @@ class Enforcer:
         way = Way(endpoint.full_name, site.direction)
         return any((policed.way, policed.site) == (way, site) for policed in self.policed.values())
 
-    def _begin(self, endpoint: Endpoint, site: Site, entries: Entries) -> None:
-        """Attach an endpoint that had no programs there, its policy before them; all or nothing.
+    def _rule_sets(self) -> set[int]:
+        """Return the indices of the rule sets that any endpoint inspects by."""
+        entries = (entry for policed in self.policed.values() for entry in policed.entries.values())
+        return {entry.rule_set for entry in entries if entry.verdict == abi.PortVerdict.INSPECT}
+
+    def _begin(self, endpoint: Endpoint, site: Site, entries: Entries) -> int:
+        """Attach an endpoint that had no programs there, its policy before them; return its number.
+
+        All or nothing.
 
         What it had elsewhere, or by another hook, goes later, unless both would be
         the device's XDP program.
@@ -263,6 +278,7 @@ class Enforcer:
             self._end(number)
             raise
         _log_attached(endpoint.full_name, site)
+        return number
 
     def check(self) -> list[str]:
         """Attach anew where a device is gone; return what is not as it should be, and why.

@@ -160,6 +160,10 @@ class State:
             raise LimitExceeded(what, abi.TABLE_WORDS)
         return at
 
+    def rule_sets(self) -> frozenset[int]:
+        """Return the indices of the rule sets that are there."""
+        return frozenset(self._regions)
+
     def retire(self, in_use: Iterable[int]) -> None:
         """Take away every rule set that is not in use; requests inside of one are reset."""
         keep = frozenset(in_use)
