@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``make demo``: two pods, a real web server, and every request answered in the kernel.
+"""``make demo``: pods, real web servers, and every request answered in the kernel, in and out.
 
 What it prints was observed: the verdict comes from the kernel's event, the
 status from curl, the log line from nginx. It fails when the three disagree
@@ -9,7 +9,7 @@ with what the policy says.
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from e2e.bpfast import BPFast, Event, endpoint, pin_directory, write_endpoints
@@ -46,6 +46,7 @@ class Request:
     words: tuple[str, ...] = ()
     note: str = ""
     crumbs: bool = False
+    way: str = "into web"
 
     def send(self, client: Pod, server: Server) -> int:
         """Send it and return the status of the answer; 0 when there is none."""
@@ -70,6 +71,9 @@ REQUESTS = (
     Request("GET", "/public/../admin", allowed=False),
     Request("GET", "/items/43", allowed=True, note=", a byte a packet", crumbs=True),
     Request("GET", "/secret", allowed=False, note=", a byte a packet", crumbs=True),
+    Request("GET", "/prices/7", allowed=True, way="out of cart"),
+    Request("DELETE", "/prices/7", allowed=False, way="out of cart"),
+    Request("GET", "/orders", allowed=False, way="out of cart"),
 )
 
 
@@ -97,6 +101,7 @@ class Row:
         why = str(event["rule"]).split()[0].rpartition("/")[2] if event["rule"] else event["reason"]
         verdict = f"{event['verdict']}: {why}"
         return (
+            self.request.way,
             str(self.request),
             verdict,
             str(self.status or "none"),
@@ -105,7 +110,7 @@ class Row:
         )
 
 
-HEADINGS = ("request", "verdict", "status", "server's log", "ns")
+HEADINGS = ("way", "request", "verdict", "status", "server's log", "ns")
 
 
 def main() -> int:
@@ -129,21 +134,29 @@ def main() -> int:
 
 def _observe(stack: ExitStack) -> Iterator[Row]:
     """Set everything up and send the requests, one after the other."""
-    topology = stack.enter_context(Topology("client", "web"))
-    client, pod = topology["client"], topology["web"]
-    server = stack.enter_context(Nginx(pod))
+    topology = stack.enter_context(Topology("client", "web", "cart", "prices"))
+    servers = {name: stack.enter_context(Nginx(topology[name])) for name in ("web", "prices")}
+    # Whose rules count: those of the server, and those of a client that cannot craft packets.
+    ways = {
+        "into web": (topology["client"], servers["web"]),
+        "out of cart": (topology["cart"], servers["prices"]),
+    }
     pins = stack.enter_context(pin_directory())
     files = Path(stack.enter_context(scratch_directory()))
-    entries = [endpoint(each, namespace=NAMESPACE) for each in (client, pod)]
+    entries = [
+        replace(endpoint(each, namespace=NAMESPACE), trusted_egress=each.name == "cart")
+        for each in topology.pods.values()
+    ]
     endpoints = write_endpoints(files / "endpoints.yaml", entries)
     options = ("--events", "all", "--timing")
     run = BPFast(topology.host, pins, endpoints=endpoints, policies=[ROOT / POLICIES], options=options)
     bpfast = stack.enter_context(run)
-    print(
-        f"pod client {client.address} -> pod web {pod.address}:80 (nginx), policed by {POLICIES}\n",
-        flush=True,
-    )
+    for way, (client, server) in ways.items():
+        ends = f"pod {client.name} {client.address} -> pod {server.pod.name} {server.pod.address}:80 (nginx)"
+        print(f"{way}: {ends}, policed by {POLICIES}")
+    print(flush=True)
     for number, request in enumerate(REQUESTS, 1):
+        client, server = ways[request.way]
         before = len(server.requests())
         status = request.send(client, server)
         verdict = bpfast.verdicts(number)[number - 1]

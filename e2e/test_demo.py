@@ -41,18 +41,20 @@ def test_the_table_names_policy_and_reason() -> None:
     ]
 
     assert table([each.cells() for each in rows]).splitlines() == [
-        "request  verdict            status  server's log  ns",
-        "-------  -----------------  ------  ------------  ---",
-        "GET /a   allow: get-public  200     200 GET /a    120",
-        "GET /a   deny: no_rule      none    -             120",
+        "way       request  verdict            status  server's log  ns",
+        "--------  -------  -----------------  ------  ------------  ---",
+        "into web  GET /a   allow: get-public  200     200 GET /a    120",
+        "into web  GET /a   deny: no_rule      none    -             120",
     ]
 
 
-def test_the_demo_shows_both_outcomes() -> None:
-    """Allowed and denied requests, in one piece and in single bytes."""
-    assert {(request.allowed, request.crumbs) for request in REQUESTS} == {
-        (True, False),
-        (False, False),
-        (True, True),
-        (False, True),
+def test_the_demo_shows_both_outcomes_both_ways() -> None:
+    """Allowed and denied requests, in one piece and in single bytes, into a pod and out of one."""
+    assert {(request.way, request.allowed, request.crumbs) for request in REQUESTS} == {
+        ("into web", True, False),
+        ("into web", False, False),
+        ("into web", True, True),
+        ("into web", False, True),
+        ("out of cart", True, False),
+        ("out of cart", False, False),
     }
