@@ -56,11 +56,12 @@ def get(path: str = PATH, *lines: str, method: str = "GET") -> bytes:
     return "\r\n".join([*head, *lines, "", ""]).encode()
 
 
-def _allowing(*paths: str, method: str = "GET") -> RuleSet:
+def allowing(*paths: str, method: str = "GET") -> RuleSet:
+    """Return a rule for each path."""
     return RuleSet(tuple(HttpRule(f"rule{n}", method=method, path=path) for n, path in enumerate(paths)))
 
 
-def _urls(number: int) -> tuple[str, ...]:
+def urls(number: int) -> tuple[str, ...]:
     """Return random paths of 10 to 50 bytes, all different, the same in each run."""
     chance = random.Random(number)  # noqa: S311 - no secret
     letters = string.ascii_lowercase + string.digits + "/"
@@ -74,10 +75,10 @@ def _urls(number: int) -> tuple[str, ...]:
 
 
 def _many_urls(number: int) -> Iterator[Row]:
-    urls = _urls(number)
-    asked = sorted(urls[:: number // URLS_ASKED], key=len)
+    paths = urls(number)
+    asked = sorted(paths[:: number // URLS_ASKED], key=len)
     requests = tuple(get(url) for url in asked)
-    row = Row(f"GET, {number:,} random URLs", requests, _allowing(*urls), earlier=requests[0])
+    row = Row(f"GET, {number:,} random URLs", requests, allowing(*paths), earlier=requests[0])
     yield row
     fresh = tuple(get(url, _FRESH) for url in asked)
     yield replace(row, name=f"{row.name}, new each time", payloads=fresh)
@@ -103,7 +104,7 @@ def _header_rules() -> RuleSet:
 
 def rows() -> Iterator[Row]:
     """Yield every row, in the order of the table."""
-    one = _allowing(PATH)
+    one = allowing(PATH)
     plain = Row("GET of curl", (get(),), one, earlier=get())
     upload = get(PATH, "Content-Length: 1000000000", method="POST")
     yield Row("not inspected, allowed at layer 4", (get(),), None, way=(Slot.HEADER,), requests=0)
@@ -118,7 +119,7 @@ def rows() -> Iterator[Row]:
     yield Row(
         f"body, {BODY_BYTES:,} bytes of a known length",
         (bytes(BODY_BYTES),),
-        _allowing(PATH, method="GET|POST"),
+        allowing(PATH, method="GET|POST"),
         earlier=get(),
         before=(upload,),
         requests=0,
