@@ -13,8 +13,10 @@ import pytest
 
 from bpfast.cli import main
 from bpfast.controller.check import check_files
+from bpfast.errors import BadInput
 from bpfast.policy.envoy import Where
 from tests.conftest import ROOT
+from tests.controller.scenes import GET_PUBLIC, policy
 
 COMMAND = str(Path(sys.executable).with_name("bpfast"))
 POLICY = """\
@@ -282,3 +284,14 @@ def test_nothing_in_a_policy_can_steer_the_terminal(tmp_path: Path) -> None:
 
     assert "\x1b" not in text
     assert "GET /\\x1b]2J\\n  spec" in text
+
+
+def test_a_file_that_cannot_be_read_is_a_line_among_others(tmp_path: Path) -> None:
+    """The other files are checked all the same; where there is no other, that is the fault."""
+    (tmp_path / "good.yaml").write_text(json.dumps(policy("web", GET_PUBLIC)))
+    (tmp_path / "latin1.yaml").write_bytes(b"# caf\xe9\n")
+    report = check_files([tmp_path])
+    assert [Where.KERNEL, Where.REFUSED] == [line.where for line in report.lines]
+    assert "is not UTF-8 text" in report.lines[1].reason
+    with pytest.raises(BadInput, match="is not UTF-8 text"):
+        check_files([tmp_path / "latin1.yaml"])

@@ -7,18 +7,19 @@ not. Unlike everywhere else a policy with faults ends nothing: each of its fault
 is a line, and all other policies are looked at as if it were not there.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bpfast.controller.compile import worst_case
 from bpfast.controller.read import regex_fault
 from bpfast.controller.remarks import can_be_named, remarks
+from bpfast.errors import BadInput, Fault
 from bpfast.policy.envoy import Entry, Where, entries, staying
 from bpfast.policy.overlap import Scope
-from bpfast.policy.reader import PassedOver, Policy, Reading, examine
+from bpfast.policy.reader import PassedOver, Policy, examine
 from bpfast.policy.rules import HttpRule
-from bpfast.standalone.files import read_texts
+from bpfast.standalone.files import find_texts
 from bpfast.tables.build import build
 from bpfast.tables.image import open_rules
 
@@ -53,16 +54,19 @@ class Report:
 
 
 def check_files(paths: Sequence[Path]) -> Report:
-    """Read files and folders and say who enforces what; BadInput only if a file cannot be read at all."""
-    texts = read_texts(paths)
+    """Read files and folders and say who enforces what; BadInput only if no file can be read at all."""
+    texts, unread = find_texts(paths)
+    if unread and not texts:
+        raise BadInput(unread)
     reading = examine(texts, regex_fault)
-    order = {text.source: at for at, text in enumerate(texts)}
-    lines = (*_faults(reading), *_entries(reading.policies))
+    sources = [*(text.source for text in texts), *(fault.source for fault in unread)]
+    order = {source: at for at, source in enumerate(sources)}
+    lines = (*_faults((*reading.faults, *unread)), *_entries(reading.policies))
     return Report(tuple(sorted(lines, key=lambda line: (order[line.file], line.line))), reading.passed_over)
 
 
-def _faults(reading: Reading) -> Iterator[Line]:
-    for fault in reading.faults:
+def _faults(faults: Iterable[Fault]) -> Iterator[Line]:
+    for fault in faults:
         yield Line(fault.policy, fault.path, Where.REFUSED, fault.message, fault.source, fault.line)
 
 

@@ -27,6 +27,14 @@ def read_endpoints(path: Path) -> tuple[Endpoint, ...]:
 
 def read_texts(paths: Sequence[Path]) -> tuple[Text, ...]:
     """Return the texts of all policy files, or raise BadInput with every file that cannot be read."""
+    texts, faults = find_texts(paths)
+    if faults:
+        raise BadInput(faults)
+    return texts
+
+
+def find_texts(paths: Sequence[Path]) -> tuple[tuple[Text, ...], tuple[Fault, ...]]:
+    """Return the texts of all policy files that can be read, and what is wrong with the others."""
     texts: list[Text] = []
     faults: list[Fault] = []
     for path in paths:
@@ -40,9 +48,7 @@ def read_texts(paths: Sequence[Path]) -> tuple[Text, ...]:
                 texts.append(Text(str(file), _read(file), found=bool(inside)))
             except BadInput as error:
                 faults += error.faults
-    if faults:
-        raise BadInput(faults)
-    return tuple(texts)
+    return tuple(texts), tuple(faults)
 
 
 def _inside(path: Path) -> list[Path]:
