@@ -166,5 +166,6 @@ def test_a_foreign_program_is_named(inputs: Inputs) -> None:
             left.rmdir()
 
     assert done.returncode == 1
-    assert "already has an XDP program" in done.stderr
+    assert "has the XDP program 'bpfast_entry'" in done.stderr
+    assert "which a link holds" in done.stderr
     assert pinned == []

@@ -40,6 +40,11 @@ class Frames:
         """Where TCP begins in a frame."""
         return ETHERNET_BYTES + (20 if self.client.version == 4 else 40)  # noqa: PLR2004
 
+    def end_of(self, frame: bytes) -> int:
+        """Return where the IP packet in a frame ends: padding may follow."""
+        at, before = (18, self.tcp_at) if self.client.version == 6 else (16, ETHERNET_BYTES)  # noqa: PLR2004
+        return before + int.from_bytes(frame[at : at + 2], "big")
+
     def from_client(self, sequence: int, acknowledgement: int, flags: int, data: bytes = b"") -> bytes:
         """Return a frame to the server."""
         ends = (self.client, self.server, self.client_port, self.server_port)

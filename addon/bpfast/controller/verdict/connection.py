@@ -122,7 +122,7 @@ class Connection:
             if not any(event.verdict is KernelVerdict.DENY for event in events):
                 self._requests.append(self._unreported(before))
             return None
-        passed = len(segment) - (len(sent) - (len(frame) - MARK_BYTES))
+        passed = len(segment) - (len(sent) - self._frames.end_of(frame[MARK_BYTES:]))
         self._passed += passed
         self._trial.watch(self._frames.from_server(server, _CLIENT_START + self._passed, ACK))
         return passed
