@@ -50,8 +50,9 @@ class Files:
         now = time.monotonic()
         if now < self._next:
             return False
+        began = time.thread_time()  # not the clock: on a busy machine others run in between
         found = stamp(self._paths)
-        self._next = now + _SHARE * (time.monotonic() - now)
+        self._next = now + _SHARE * (time.thread_time() - began)
         if found == self._seen:
             self._unsettled = None
             return False
