@@ -8,10 +8,11 @@ interface takes part.
 from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bpfast.abi import IDENTITY_WORLD, DenyMode, EventMode, MapNumber, PortVerdict
+from bpfast.abi import IDENTITY_WORLD, DenyMode, Direction, EventMode, MapNumber, PortVerdict
 from bpfast.controller import enforce
 from bpfast.controller.desired import identity_of
 from bpfast.controller.enforce import Enforcer, Modes
@@ -24,6 +25,7 @@ from bpfast.kernel.site import Hook, Site
 from bpfast.kernel.state import EndpointConfig, PortEntry, State
 from bpfast.kernel.trial import Trial
 from bpfast.policy.meaning import Peer
+from bpfast.settings import WITHOUT_TCX_VARIABLE
 from bpfast.standalone.endpoints import Endpoint
 from tests.controller.scenes import (
     ALLOW,
@@ -83,6 +85,16 @@ def enforcer(trial: Trial, root: Path) -> Enforcer:
 def generation(trial: Trial, number: int) -> int:
     """Return the generation of an endpoint as the kernel has it."""
     return trial.state.read_endpoint(number)[0]
+
+
+def outgoing(policy: dict[str, Any]) -> dict[str, Any]:
+    """Return a policy of layer 4 that is about what its subject asks for."""
+    (rule,) = policy["spec"]["ingress"]
+    spec = {
+        "endpointSelector": policy["spec"]["endpointSelector"],
+        "egress": [{"toEndpoints": rule["fromEndpoints"], "toPorts": rule["toPorts"]}],
+    }
+    return {**policy, "spec": spec}
 
 
 def number_of(enforcer: Enforcer, endpoint: Endpoint) -> int:
@@ -285,3 +297,26 @@ def test_a_full_map_takes_nothing_away(trial: Trial, enforcer: Enforcer) -> None
     assert 1 == len(trial.flows())
     enforcer.apply(wanted(ALLOW))
     assert [] == trial.flows()
+
+
+def test_a_change_of_direction_that_fails_is_undone(
+    enforcer: Enforcer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without tcx the old programs go before the new can come; where these cannot, the old come back."""
+
+    def refusing(_programs: Programs, _number: int, site: Site, directory: Path) -> None:
+        if site.direction is Direction.EGRESS:
+            raise Failure("no room")
+        directory.mkdir()
+
+    monkeypatch.setenv(WITHOUT_TCX_VARIABLE, "1")
+    enforcer.apply(wanted(INSPECT))
+    entries = enforcer.policed[1].entries
+    monkeypatch.setattr(enforce, "attach", refusing)
+    with pytest.raises(Failure, match="no room"):
+        enforcer.apply(wanted(outgoing(ALLOW)))
+
+    assert [(Direction.INGRESS, entries)] == [
+        (policed.site.direction, policed.entries) for policed in enforcer.policed.values()
+    ]
+    assert enforcer.policed[1].directory.is_dir()

@@ -7,7 +7,8 @@ there. An endpoint has programs and a number for each direction in which some
 policy selects it: an open one keeps its devices as they are.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -17,8 +18,8 @@ from bpfast.abi import DenyMode, Direction, EventMode, MapNumber
 from bpfast.controller import takeover
 from bpfast.controller.change import Change
 from bpfast.controller.desired import Desired, Entries, inspected_ports, install, port_entries
-from bpfast.controller.read import place_of
 from bpfast.controller.sweep import FlowKey, Sweeper
+from bpfast.controller.ways import Way, check_directions, enforced, is_in_the_way, policy_of
 from bpfast.errors import Failure, LimitExceeded
 from bpfast.kernel.attach import (
     Attachment,
@@ -35,8 +36,6 @@ from bpfast.kernel.program import Programs
 from bpfast.kernel.site import Hook, Site, devices
 from bpfast.kernel.state import EndpointConfig, State, new_mark
 from bpfast.log import Event, logger
-from bpfast.policy.meaning import Direction as PolicyDirection
-from bpfast.policy.meaning import EndpointPolicy
 from bpfast.policy.rules import RuleSet
 from bpfast.standalone.endpoints import Endpoint
 
@@ -49,14 +48,6 @@ class Modes:
     deny: DenyMode
     events: EventMode
     timing: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """The connections of an endpoint (``ns/name``) in one direction."""
-
-    name: str
-    direction: Direction
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,23 +68,6 @@ class Policed:
         return Way(self.endpoint.full_name, self.site.direction)
 
 
-def enforced(wanted: Desired, hook: Hook) -> dict[Way, tuple[Endpoint, Site]]:
-    """Return the endpoints and directions that need programs, and where."""
-    found = {}
-    for endpoint in wanted.endpoints:
-        place = place_of(endpoint)
-        for direction in Direction:
-            way = Way(endpoint.full_name, direction)
-            if place and policy_of(wanted, way).enforced:
-                found[way] = (endpoint, Site(place, direction, hook))
-    return found
-
-
-def policy_of(wanted: Desired, way: Way) -> EndpointPolicy:
-    """Return what is enforced for the connections of an endpoint in one direction."""
-    return wanted.policy(way.name, PolicyDirection[way.direction.name])
-
-
 def _is_of(number: int, key: FlowKey) -> bool:
     return key.endpoint == number
 
@@ -101,11 +75,6 @@ def _is_of(number: int, key: FlowKey) -> bool:
 def _log_attached(name: str, site: Site) -> None:
     direction = site.direction.name.lower()
     logger().info(Event.ATTACHED, endpoint=name, hook=site.hook.value, direction=direction)
-
-
-def _is_in_the_way(old: Site, new: Site) -> bool:
-    """Tell whether two chains cannot be attached at the same time: a device has one XDP program."""
-    return old.place == new.place and Hook.TCX not in (old.hook, new.hook)
 
 
 def _mended(name: str, directory: Path) -> list[str]:
@@ -198,22 +167,22 @@ class Enforcer:
         changed yet. Where anything fails they go again, with their tables.
         """
         needed = enforced(wanted, self._modes.hook)
+        check_directions(needed)
         new = {way: found for way, found in needed.items() if not self._is_policed(*found)}
         for _endpoint, site in new.values():
             devices(site)  # say what is wrong before anything changes
         begun: list[int] = []
+        gone: list[Policed] = []
         try:
             indices = install(wanted, self._state)
             for way, (endpoint, site) in new.items():
+                gone += self._make_room(site, needed)
                 begun.append(self._begin(endpoint, site, port_entries(policy_of(wanted, way), indices)))
             change = self._change(needed, wanted, indices)
             moved = wanted.peers.identities != self._state.peers().identities
             numbers = self._prepare(change, wanted, anew=moved)
         except BaseException:
-            for number in begun:
-                self._end(number)
-            self._state.drop_policies(self._state.read_endpoint(number)[1] for number in self.policed)
-            self._state.retire(self._rule_sets())
+            self._go_back(begun, gone)
             raise
         # Nothing that can fail for want of room comes after this.
         self._drop_gone(needed)
@@ -259,17 +228,25 @@ class Enforcer:
         entries = (entry for policed in self.policed.values() for entry in policed.entries.values())
         return {entry.rule_set for entry in entries if entry.verdict == abi.PortVerdict.INSPECT}
 
+    def _make_room(self, site: Site, needed: Mapping[Way, tuple[Endpoint, Site]]) -> list[Policed]:
+        """Take off what has the place of new programs and would go anyway; return what that was.
+
+        All else that is not needed any more goes later, when the new is there.
+        """
+        found = {
+            number: policed
+            for number, policed in self.policed.items()
+            if not self._stays(policed, needed) and is_in_the_way(policed.site, site)
+        }
+        for number in found:
+            self._end(number)
+        return list(found.values())
+
     def _begin(self, endpoint: Endpoint, site: Site, entries: Entries) -> int:
         """Attach an endpoint that had no programs there, its policy before them; return its number.
 
         All or nothing.
-
-        What it had elsewhere, or by another hook, goes later, unless both would be
-        the device's XDP program.
         """
-        old = self._number_of(Way(endpoint.full_name, site.direction))
-        if old is not None and _is_in_the_way(self.policed[old].site, site):
-            self._end(old)
         number = self._new_number(endpoint, site)
         try:
             self._switch(number, self._write(number, entries, anew=True), entries)
@@ -279,6 +256,16 @@ class Enforcer:
             raise
         _log_attached(endpoint.full_name, site)
         return number
+
+    def _go_back(self, begun: Iterable[int], gone: Iterable[Policed]) -> None:
+        """Undo a change that has failed: what it has attached goes, and what it has taken off comes back."""
+        for number in begun:
+            self._end(number)
+        for policed in gone:
+            with contextlib.suppress(Failure):  # the change's own failure is the one to tell
+                self._begin(policed.endpoint, policed.site, policed.entries)
+        self._state.drop_policies(self._state.read_endpoint(number)[1] for number in self.policed)
+        self._state.retire(self._rule_sets())
 
     def check(self) -> list[str]:
         """Attach anew where a device is gone; return what is not as it should be, and why.
@@ -355,9 +342,6 @@ class Enforcer:
             # Half-open connections: nobody knows whether they were to be inspected.
             self._sweeper.forget(partial(_is_of, number), maps=(MapNumber.EMBRYOS,))
             self._renew(number)
-
-    def _number_of(self, way: Way) -> int | None:
-        return next((number for number, policed in self.policed.items() if policed.way == way), None)
 
     def _new_number(self, endpoint: Endpoint, site: Site) -> int:
         number = next((n for n in range(1, abi.MAX_ENDPOINTS) if n not in self.policed), None)

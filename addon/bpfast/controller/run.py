@@ -19,12 +19,13 @@ from bpfast.abi import DenyMode, EventMode
 from bpfast.controller import takeover
 from bpfast.controller.changes import Addresses, Files
 from bpfast.controller.desired import Desired, World, desired
-from bpfast.controller.enforce import Enforcer, Modes, enforced
+from bpfast.controller.enforce import Enforcer, Modes
 from bpfast.controller.pins import held, open_maps, remove
 from bpfast.controller.read import place_of, read_all_endpoints, read_all_policies
 from bpfast.controller.report import Reporter
 from bpfast.controller.staying import entries_that_stay
 from bpfast.controller.sweep import Sweeper
+from bpfast.controller.ways import check_directions, enforced
 from bpfast.errors import BPFastError, Unsupported
 from bpfast.kernel.compiler import compiled
 from bpfast.kernel.hooks import tcx_offered
@@ -89,7 +90,9 @@ class Runner:
             raise Unsupported(message)
         files = Files(self._options.files)
         wanted = self._read()
-        for _endpoint, site in enforced(wanted, self._options.hook).values():
+        ways = enforced(wanted, self._options.hook)
+        check_directions(ways)
+        for _endpoint, site in ways.values():
             devices(site)  # say what is wrong before anything is loaded
         with held(settings.pin_directory()):
             maps, root, taken_over = open_maps(settings.pin_directory())

@@ -148,7 +148,7 @@ def attach(programs: Programs, number: int, site: Site, directory: Path) -> None
     where = devices(site)
     directory.mkdir(parents=True, exist_ok=True)
     try:
-        _attach_watcher(programs, number, where.reverse, directory, sending=site.hook is Hook.NATIVE)
+        _attach_watcher(programs, number, where.reverse, directory, site)
         _attach_chain(programs, number, where.forward, directory, site)
         if site.hook is Hook.TCX:
             return
@@ -178,16 +178,20 @@ def _pin_link(link_fd: int, directory: Path, part: str) -> None:
         os.close(link_fd)
 
 
-def _attach_watcher(
-    programs: Programs, number: int, device: Device, directory: Path, *, sending: bool
-) -> None:
+def _attach_watcher(programs: Programs, number: int, device: Device, directory: Path, site: Site) -> None:
     with _loaded(programs, hooks.watcher(), number) as prog_fd, entered(device.namespace):
         if hooks.tcx_offered():
-            link_fd = _link_tcx(prog_fd, device.index, sending=sending)
+            link_fd = _link_tcx(prog_fd, device.index, sending=site.hook is Hook.NATIVE)
         else:
-            where = f"{interface_name(device.index)!r} (rules of both directions need tcx, Linux 6.6)"
-            link_fd = _link_xdp(prog_fd, device.index, where)
+            link_fd = _link_xdp(prog_fd, device.index, _watchers_place(device, site))
         _pin_link(link_fd, directory, "watch")
+
+
+def _watchers_place(device: Device, site: Site) -> str:
+    """Say where the watcher goes, and why: nobody expects XDP there."""
+    name = interface_name(device.index)
+    where = f"{name!r}, the host's side of {site.place}," if site.is_inside else str(site.place)
+    return f"{where} is where the watcher goes, by XDP since this kernel has no tcx (Linux 6.6); it"
 
 
 def _attach_chain(programs: Programs, number: int, device: Device, directory: Path, site: Site) -> None:
