@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One set of loaded programs a hook for the folder (loading takes two seconds), one box a test.
 
-The same tests run over XDP and over tcx, unless a test says otherwise (``packets.xdp_only``).
+The same tests run over XDP and, where the kernel has tcx, over tcx, unless a
+test says otherwise (``packets.xdp_only``). Which hooks there are is said on top
+of a run's output, and ``test_hooks`` holds it against the kernel's version.
 """
 
 from collections.abc import Iterator
@@ -11,7 +13,12 @@ import pytest
 from bpfast import settings
 from bpfast.kernel.compiler import compiled
 from bpfast.kernel.trial import Trial
-from tests.kernel.packets import Box
+from tests.kernel.packets import HOOKS, Box
+
+
+def pytest_report_header() -> str:
+    """Say over which hooks the tests run: on Linux before 6.6 there are half as many."""
+    return f"kernel tests over: {', '.join(HOOKS)}"
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +27,7 @@ def bytecode() -> dict[str, bytes]:
     return compiled(settings.bpf_directory(), settings.cache_directory())
 
 
-@pytest.fixture(scope="session", params=("xdp", "tcx"))
+@pytest.fixture(scope="session", params=HOOKS)
 def hook(request: pytest.FixtureRequest) -> str:
     """The hook that the chain is for."""
     return str(request.param)

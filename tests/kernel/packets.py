@@ -6,6 +6,7 @@ numbers, checksums and headers come from here and from ``e2e.segments``.
 """
 
 import itertools
+import os
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import pytest
 from bpfast import abi
 from bpfast.abi import DenyMode, EventMode, MapNumber, PortVerdict
 from bpfast.events.verdict import VerdictEvent, decode
-from bpfast.kernel import syscall
+from bpfast.kernel import hooks, syscall
 from bpfast.kernel.maps import possible_cpus
 from bpfast.kernel.prefixes import PortPrefix
 from bpfast.kernel.state import EndpointConfig, PortEntry
@@ -39,6 +40,9 @@ PORT = 80
 MARK = 0x1122334455667788
 LARGEST = 3000
 """Payload bytes a packet: PROG_TEST_RUN shows a program 3,520 bytes of a frame at most."""
+
+HOOKS = ("xdp", "tcx") if hooks.tcx_offered() or os.geteuid() != 0 else ("xdp",)
+"""The hooks that this kernel has; who is not root cannot ask, and sees every test skipped."""
 
 both_families = pytest.mark.parametrize("family", (4, 6), ids=("IPv4", "IPv6"))
 """For tests and modules whose truths are the same: the box is of that family."""
