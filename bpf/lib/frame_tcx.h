@@ -4,8 +4,8 @@
  * XDP. tcx sees every packet, so nobody demands a mark; nothing is called
  * behind the chain, since tcx programs follow each other by themselves.
  *
- *   payload        may lie in fragments: frame_load() reads it where it is;
- *                  only headers that cannot be read are pulled
+ *   payload        may lie in fragments, which may be pages that the sender can
+ *                  still write to: what is inspected is pulled before
  *   GSO            many segments in one; frame_resize() makes it one segment
  *   checksum       one that is summed already is kept right by what writes
  *                  (BPF_F_RECOMPUTE_CSUM; resizing forgets it); one that the
@@ -39,8 +39,26 @@ static __always_inline u32 frame_size(FRAME *skb)
 	return skb->len;
 }
 
+/*
+ * Fragments of a frame from this node may be pages of the sender's file or memory
+ * (sendfile(), MSG_ZEROCOPY, packet rings), which it can change until the receiver
+ * reads them. What is inspected is therefore made the frame's own first; twice as
+ * much as is asked for, so that many reads of a long frame do not copy it each time.
+ */
+static __always_inline void frame_own(FRAME *skb, u32 end)
+{
+	u64 own = skb->data_end - skb->data;
+	u32 want = end * 2;
+
+	opaque(own);
+	if (end <= own)
+		return;
+	bpf_skb_pull_data(skb, want < skb->len ? want : skb->len);
+}
+
 static __always_inline int frame_load(FRAME *skb, u32 from, void *to, u32 bytes)
 {
+	frame_own(skb, from + bytes);
 	return bpf_skb_load_bytes(skb, from, to, bytes);
 }
 
