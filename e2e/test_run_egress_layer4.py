@@ -3,6 +3,7 @@
 
 import contextlib
 import socket
+from collections.abc import Iterator
 
 import pytest
 
@@ -10,6 +11,7 @@ from e2e.curl import curl
 from e2e.policies import allow, egress, get
 from e2e.scene import Scene, trusted
 from e2e.servers import Nginx
+from e2e.topology import Pod
 
 OUT = egress(allow("/out"))
 
@@ -51,6 +53,35 @@ def test_datagrams_out_and_their_answers(scene: Scene) -> None:
         allowed.sendto(text, sender)
         asker.settimeout(2)
         assert b"ask" == asker.recv(16)
+        with pytest.raises(TimeoutError):
+            denied.recvfrom(16)
+
+
+@contextlib.contextmanager
+def _bound(pod: Pod, port: int) -> Iterator[socket.socket]:
+    """Give a socket for datagrams in a pod."""
+    family = socket.AF_INET6 if ":" in pod.address else socket.AF_INET
+    with pod.namespace.open_socket(family, socket.SOCK_DGRAM) as opened:
+        opened.settimeout(0.5)
+        opened.bind((pod.address, port))
+        yield opened
+
+
+def test_an_answer_opens_the_way_to_its_sender_alone(scene: Scene) -> None:
+    """Who was answered by one peer may not send to another from the same port to the same port."""
+    rules = egress(port=5000).replace('"TCP"', '"UDP"')
+    other = scene.topology["other"]
+    with (
+        scene.run(rules),
+        _bound(scene.server, 5000) as allowed,
+        _bound(other, 5000) as denied,
+        _bound(scene.client, 4444) as asker,
+    ):
+        asker.sendto(b"ask", (scene.server.address, 5000))
+        text, sender = allowed.recvfrom(16)
+        allowed.sendto(text, sender)
+        assert b"ask" == asker.recv(16)
+        asker.sendto(b"leak", (other.address, 5000))
         with pytest.raises(TimeoutError):
             denied.recvfrom(16)
 

@@ -8,14 +8,18 @@
 
 #include "flow.h"
 
-static __always_inline void remember_reply(u32 endpoint, const struct packet *packet)
+/*
+ * Who was spoken to may answer: the other side, which is the sender where the
+ * rules are about the way out.
+ */
+static __always_inline void remember_reply(u32 endpoint, int egress, const struct packet *packet)
 {
 	struct reply_key key = {
 		.endpoint = endpoint,
 		.peer_port = packet->destination_port_net,
 		.port = packet->source_port_net,
 		.protocol = packet->protocol,
-		.peer = packet->destination,
+		.peer = egress ? packet->source : packet->destination,
 	};
 	u64 one = 1;
 

@@ -9,7 +9,7 @@
  * bare ACK opens a socket without any SYN-ACK.
  */
 
-/* Has the pod itself begun this exchange? The watcher wrote it down. */
+/* Has the other side of the rules begun this exchange, with this one? The watcher wrote it down. */
 static __always_inline int is_reply(const struct context *c)
 {
 	struct reply_key key = {
@@ -17,7 +17,7 @@ static __always_inline int is_reply(const struct context *c)
 		.peer_port = c->packet.source_port_net,
 		.port = c->packet.destination_port_net,
 		.protocol = c->packet.protocol,
-		.peer = c->packet.source,
+		.peer = c->direction == DIRECTION_EGRESS ? c->packet.destination : c->packet.source,
 	};
 
 	return bpf_map_lookup_elem(MAP(MAP_REPLIES), &key) != 0;

@@ -100,6 +100,17 @@ static __always_inline void saw_segment(FRAME *ctx, struct flow *flow, const str
 	settle(flow, key, tag);
 }
 
+/* What the chain says of the way back of this packet: it is an answer, or will get one. */
+static __always_inline u32 verdict_of(const struct endpoint *endpoint, const struct packet *packet)
+{
+	int egress = endpoint->flags & ENDPOINT_EGRESS;
+	u32 identity =
+		identity_of(packet->version, egress ? &packet->source : &packet->destination);
+
+	return port_policy_of(endpoint->policy, identity, packet->protocol, packet->source_port_net)
+		.verdict;
+}
+
 static __always_inline int stage_watch(FRAME *ctx)
 {
 	u32 number = (u32)bpf_pseudo_fd(0, ENDPOINT_IMMEDIATE);
@@ -115,9 +126,14 @@ static __always_inline int stage_watch(FRAME *ctx)
 	/* Linux echoes a client's record-route option in its SYN-ACK. */
 	if (kind == PACKET_REFUSED && packet.reason == REASON_IP_OPTIONS)
 		kind = PACKET_TCP;
-	if (kind == PACKET_UDP || kind == PACKET_SCTP ||
+	/*
+	 * What needs no leave is not remembered: a server's answers to all its clients
+	 * would push out what other pods wait for.
+	 */
+	if (((kind == PACKET_UDP || kind == PACKET_SCTP) &&
+	     verdict_of(endpoint, &packet) != PORT_ALLOW) ||
 	    (kind == PACKET_TCP && packet.flags & TCP_SYN && !(packet.flags & TCP_ACK))) {
-		remember_reply(number, &packet);
+		remember_reply(number, endpoint->flags & ENDPOINT_EGRESS, &packet);
 		return unjudged();
 	}
 	if (kind != PACKET_TCP || !port_is_inspected(endpoint, packet.source_port_net))
@@ -128,12 +144,7 @@ static __always_inline int stage_watch(FRAME *ctx)
 	key.peer = packet.destination;
 	key.local = packet.source;
 	if (packet.flags & TCP_SYN) {
-		int egress = endpoint->flags & ENDPOINT_EGRESS;
-		u32 identity =
-			identity_of(packet.version, egress ? &packet.source : &packet.destination);
-
-		if (port_policy_of(endpoint->policy, identity, PROTO_TCP, key.port).verdict ==
-		    PORT_INSPECT)
+		if (verdict_of(endpoint, &packet) == PORT_INSPECT)
 			saw_syn_ack(&key, &packet);
 		return unjudged();
 	}
