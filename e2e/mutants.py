@@ -55,7 +55,7 @@ _EQUAL = "if (!is_copied(c, flow, index, bytes))"
 _MARK = "return keep_out(REASON_NO_MARK);"
 _STRADDLES = "if (packet->length && before(packet->seq, c->acked))"
 _BELOW = "if (before(c->packet.seq, c->acked - 1))"
-_TAKEN_RESET = "if (!before(c->packet.seq, c->acked) && ahead <= (s64)left) {"
+_TAKEN_RESET = "if (!before(c->packet.seq, c->acked) && !after(c->packet.seq, flow->furthest)) {"
 _REBORN = "watched_set(&flow->server, flow->tag, SERVER_REBORN);"
 
 MUTANTS = {

@@ -452,10 +452,10 @@ struct flow {
 	unsigned int sent_before; /* `sent` when the last request ended */
 	unsigned int copy_base;   /* number of the first byte in the copy */
 	unsigned int copy_end;
-	unsigned int large;        /* slot of the pool + 1; 0: none */
-	unsigned int client_start; /* the client's first byte */
-	unsigned int tag;          /* names the incarnation: the server's number + 1 */
-	unsigned int reserved;
+	unsigned int large;            /* slot of the pool + 1; 0: none */
+	unsigned int client_start;     /* the client's first byte */
+	unsigned int tag;              /* names the incarnation: the server's number + 1 */
+	unsigned int furthest;         /* behind the last byte that has passed, in order or not */
 	unsigned long long stage_time; /* when stage left FLOW_OPEN */
 	struct head head;
 	unsigned char copy[1032]; /* INLINE_COPY + COPY_SLACK */

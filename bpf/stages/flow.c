@@ -97,6 +97,7 @@ static __always_inline int take_payload(FRAME *ctx, struct context *c, struct fl
 		    (u64)(end - flow->expected) <= flow->head.length) {
 			/* Should it end the body, then the server had said so much by then. */
 			flow->sent_before = c->sent;
+			flow->furthest = later_of(flow->furthest, end);
 			return pass_flow(ctx, c, flow);
 		}
 		return drop(c, REASON_FUTURE_SEGMENT);
@@ -134,6 +135,7 @@ static __always_inline u32 read_server(struct context *c, struct flow *flow)
 
 	c->acked = watched(*(volatile u64 *)&flow->acked);
 	c->sent = watched(*(volatile u64 *)&flow->sent);
+	flow->furthest = later_of(flow->furthest, flow->expected + fin);
 	ahead = distance(c->acked, flow->expected + fin);
 	if (ahead <= 0)
 		return 0;
@@ -150,14 +152,12 @@ static __always_inline u32 read_server(struct context *c, struct flow *flow)
 /*
  * A client's reset always passes, the server checks its number. One that the
  * server may take ends the connection here too: with SYN cookies the client
- * could open the next one on these numbers without any SYN-ACK.
+ * could open the next one on these numbers without any SYN-ACK. It takes the
+ * number that it waits for, or the one behind all that it has.
  */
 static __always_inline int take_reset(FRAME *ctx, struct context *c, struct flow *flow)
 {
-	s64 ahead = distance(c->packet.seq, flow->expected + flow->client_fin);
-	u64 left = flow->head.phase == PHASE_BODY ? flow->head.length : 0;
-
-	if (!before(c->packet.seq, c->acked) && ahead <= (s64)left) {
+	if (!before(c->packet.seq, c->acked) && !after(c->packet.seq, flow->furthest)) {
 		flow->resets = 1;
 		flow->answer_end = flow->expected;
 		flow->stage_time = bpf_ktime_get_ns();

@@ -96,6 +96,7 @@ static __always_inline void fill_fresh(struct flow *flow, const struct context *
 	flow->key = c->key;
 	flow->client_start = embryo->client;
 	flow->expected = embryo->client;
+	flow->furthest = embryo->client;
 	flow->client_acked = embryo->server;
 	flow->client_fin = 0;
 	flow->generation = c->generation;

@@ -67,7 +67,7 @@ _FLOW = struct.Struct("=5Q40s16IQ3Q5IHBB1032s4I264s")
 _FLOW_FIELDS = (
     "claim", "acked", "sent", "server", "server_time", "key", "expected", "client_acked", "client_fin",
     "generation", "rule_set", "stage", "answer", "answer_end", "resets", "sent_before", "copy_base",
-    "copy_end", "large", "client_start", "tag", "reserved", "stage_time", "seen", "set", "length",
+    "copy_end", "large", "client_start", "tag", "furthest", "stage_time", "seen", "set", "length",
     "state", "candidates", "start", "requests", "serial", "lines", "flags", "phase", "copy",
     "log_first", "log_next", "log_end", "log_slot", "log",
 )  # fmt: skip

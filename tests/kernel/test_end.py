@@ -200,6 +200,24 @@ def test_a_clients_reset_with_another_number_changes_nothing(box: Box, flags: in
     assert connection.send(get()[9:]).passed
 
 
+@pytest.mark.parametrize("apart", (1, 1000, 1 << 28))
+def test_a_reset_in_front_of_a_body_changes_nothing(box: Box, apart: int) -> None:
+    """However much of a body is to come: the server has nothing of it, so it takes no number in it."""
+    connection = box.connected()
+    assert connection.send(post(1 << 33)).passed
+    assert connection.raw(flags=RST, sequence=connection.client + apart).passed
+    assert connection.send(bytes(1000)).passed
+
+
+def test_a_reset_behind_what_has_passed_ends_the_flow(box: Box) -> None:
+    """A part of a body came ahead of another: Linux takes the number behind it (RFC 9293 3.10.7.4, SACK)."""
+    connection = box.connected()
+    assert connection.send(post(1 << 20)).passed
+    assert connection.raw(bytes(100), sequence=connection.client + 100).passed
+    assert connection.raw(flags=RST, sequence=connection.client + 200).passed
+    assert connection.raw().resets_client
+
+
 @pytest.mark.parametrize("flags", (RST, RST | ACK))
 def test_a_clients_reset_that_the_server_takes_ends_the_flow(box: Box, flags: int) -> None:
     """The server's socket is gone with it: nothing passes any more, a bare ACK neither (SYN cookies)."""

@@ -141,6 +141,16 @@ def test_replies_to_the_pods_own_sctp_pass(me: Box) -> None:
     assert not me.receive(to_pod(ports(3868, 43230), protocol=UDP)).passed
 
 
+def test_a_server_takes_no_place_for_its_answers(me: Box) -> None:
+    """What may come in anyway is not remembered as a reply: when it is closed it is closed."""
+    me.configure({PortPrefix.one(ME, 53, UDP): ALLOW})
+    me.trial.watch(from_pod(ports(53, 43231), protocol=UDP))
+    me.configure({PortPrefix(ME): DENY})
+    assert not me.receive(to_pod(ports(43231, 53), protocol=UDP)).passed
+    me.trial.watch(from_pod(ports(53, 43231), protocol=UDP))
+    assert me.receive(to_pod(ports(43231, 53), protocol=UDP)).passed
+
+
 def test_another_policy_and_another_identity_are_not_asked(me: Box) -> None:
     """Entries under other numbers open nothing, whatever their prefix."""
     me.configure({PortPrefix(ME): DENY, PortPrefix(ME + 1): ALLOW, PortPrefix.one(ME + 1, 90): ALLOW})

@@ -70,7 +70,7 @@ SHAPES: Mapping[MapNumber, MapShape] = {
 }
 
 
-FLOW_MEANING = 1
+FLOW_MEANING = 2
 """Another number whenever what stands in a flow, a copy or a log means something else at the same size."""
 
 TOLD_MEANING = 1
