@@ -60,6 +60,22 @@ def test_a_signal_detaches(scene: Scene, web: Nginx, number: signal.Signals) -> 
     assert [200] == statuses(scene.client, web, "/b")
 
 
+def test_output_that_cannot_be_written_opens_nothing(scene: Scene, web: Nginx) -> None:
+    """A reader that is gone, or a full disk, ends the run; what was enforced stays and is taken over."""
+    following = scene.run(get("/a"))
+    environment = {PIN_DIRECTORY_VARIABLE: str(scene.pins)}
+    process = scene.topology.host.start(*following.arguments, stdout=subprocess.PIPE, environment=environment)
+    assert process.stdout is not None
+    with process.stdout as output:
+        output.readline()
+    assert within(10, lambda: statuses(scene.client, web, "/b") and process.poll() is not None)
+    assert process.returncode == 1
+    assert [200, 403] == statuses(scene.client, web, "/a", "/b")
+    with following:
+        assert [403] == statuses(scene.client, web, "/b")
+    assert list(scene.pins.iterdir()) == []
+
+
 def test_what_is_kept_goes_on_and_is_taken_over(scene: Scene, web: Nginx) -> None:
     """--keep leaves everything enforced; a later run with another policy and other options has its way."""
     with scene.run(get("/a"), options=["--keep"]) as first:

@@ -99,7 +99,10 @@ class Runner:
             try:
                 self._enforce(maps, root, wanted, files, taken_over=taken_over)
             except BaseException:
-                if not taken_over:
+                # What is enforced stays, as after SIGKILL: a full disk must not open every pod.
+                if taken_over or self._last:
+                    logger().error(Event.PINS_KEPT, directory=str(root))
+                else:
                     remove(root)
                 raise
             if self._options.keep:
