@@ -173,6 +173,22 @@ def second_address(pod: Pod) -> Iterator[None]:
         pod.host.run("ip", "route", "del", f"{SECOND_ADDRESS}/32", check=False)
 
 
+def test_an_address_that_a_pod_takes_stays_its_owners(scene: Scene, web: Nginx, running: BPFast) -> None:
+    """Another pod's root adds the client's address to its interface: nobody changes, new files are taken."""
+    thief = scene.topology["other"]
+    length = "128" if ":" in scene.client.address else "32"
+    address = f"{scene.client.address}/{length}"
+    thief.namespace.run("ip", "addr", "add", address, "dev", "eth0")
+    try:
+        with running.taking_up():
+            write(scene, scene.entry("other"), scene.entry("client"), scene.entry("server"))
+        assert 200 == asks(scene.client, web, "/a")
+        assert 403 == asks(scene.client, web, "/b")
+        assert [] == running.events("error")
+    finally:
+        thief.namespace.run("ip", "addr", "delete", address, "dev", "eth0")
+
+
 def test_the_host_gains_an_address(scene: Scene, web: Nginx, running: BPFast) -> None:
     """An address that is added to the host is the host's within seconds."""
     added = "10.88.8.8"

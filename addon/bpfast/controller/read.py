@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bpfast.automata.syntax import parse
 from bpfast.errors import BadInput, BPFastError, Failure, Fault
@@ -15,6 +16,9 @@ from bpfast.log import Event, logger
 from bpfast.policy.reader import Policy, examine
 from bpfast.standalone.endpoints import Endpoint, check_addresses, with_addresses
 from bpfast.standalone.files import read_endpoints, read_texts
+
+if TYPE_CHECKING:
+    from bpfast.kernel.rtnetlink import Address
 
 Stamp = tuple[tuple[str, int, int, int], ...]
 
@@ -79,8 +83,33 @@ def read_all_endpoints(
         found.append(endpoint if endpoint.addresses else with_addresses(endpoint, interface.addresses))
     if faults:
         raise BadInput(faults)
+    if known:
+        found = _undisputed(found, known)
     check_addresses(found, str(path))
     return tuple(found)
+
+
+def _undisputed(found: Sequence[Endpoint], known: Sequence[Endpoint]) -> list[Endpoint]:
+    """Leave an address that was read of two pods to the one that the file gives it, or that had it before.
+
+    A pod's root can add any address to its interface; that must neither take it
+    from its owner nor keep all others from a new policy.
+    """
+    has = {(endpoint.full_name, address) for endpoint in found for address in endpoint.addresses}
+    owners: "dict[Address, str]" = {}
+    for endpoint in (*(one for one in found if one.addresses_given), *known, *found):
+        for address in endpoint.addresses:
+            if (endpoint.full_name, address) in has:
+                owners.setdefault(address, endpoint.full_name)
+    return [
+        endpoint
+        if endpoint.addresses_given
+        else replace(
+            endpoint,
+            addresses=tuple(one for one in endpoint.addresses if owners[one] == endpoint.full_name),
+        )
+        for endpoint in found
+    ]
 
 
 def without_namespaces(path: Path) -> tuple[Endpoint, ...]:
