@@ -96,7 +96,7 @@ def _undisputed(found: Sequence[Endpoint], known: Sequence[Endpoint]) -> list[En
     from its owner nor keep all others from a new policy.
     """
     has = {(endpoint.full_name, address) for endpoint in found for address in endpoint.addresses}
-    owners: "dict[Address, str]" = {}
+    owners: dict[Address, str] = {}
     for endpoint in (*(one for one in found if one.addresses_given), *known, *found):
         for address in endpoint.addresses:
             if (endpoint.full_name, address) in has:
