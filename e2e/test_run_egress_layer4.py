@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from e2e.curl import curl
-from e2e.policies import allow, egress, get
+from e2e.policies import allow, egress, entry, get, policy
 from e2e.scene import Scene, trusted
 from e2e.servers import Nginx
 from e2e.topology import Pod
@@ -82,6 +82,20 @@ def test_an_answer_opens_the_way_to_its_sender_alone(scene: Scene) -> None:
         allowed.sendto(text, sender)
         assert b"ask" == asker.recv(16)
         asker.sendto(b"leak", (other.address, 5000))
+        with pytest.raises(TimeoutError):
+            denied.recvfrom(16)
+
+
+def test_a_refused_datagram_opens_no_way_back(scene: Scene) -> None:
+    """Who may not send to a pod does not make it a peer that the pod may answer."""
+    rules = egress(port=5000).replace('"TCP"', '"UDP"')
+    way_in = policy(entry(peer={"app": "server"}), subject={"app": "client"}, name="in")
+    other = scene.topology["other"]
+    with scene.run(rules, way_in), _bound(other, 53) as denied, _bound(scene.client, 4444) as asked:
+        denied.sendto(b"ask", (scene.client.address, 4444))
+        with pytest.raises(TimeoutError):
+            asked.recv(16)
+        asked.sendto(b"leak", (other.address, 53))
         with pytest.raises(TimeoutError):
             denied.recvfrom(16)
 

@@ -45,20 +45,21 @@ static __always_inline u32 frame_size(FRAME *skb)
  * reads them. What is inspected is therefore made the frame's own first; twice as
  * much as is asked for, so that many reads of a long frame do not copy it each time.
  */
-static __always_inline void frame_own(FRAME *skb, u32 end)
+static __always_inline int frame_own(FRAME *skb, u32 end)
 {
 	u64 own = skb->data_end - skb->data;
 	u32 want = end * 2;
 
 	opaque(own);
 	if (end <= own)
-		return;
-	bpf_skb_pull_data(skb, want < skb->len ? want : skb->len);
+		return 0;
+	return bpf_skb_pull_data(skb, want < skb->len ? want : skb->len);
 }
 
 static __always_inline int frame_load(FRAME *skb, u32 from, void *to, u32 bytes)
 {
-	frame_own(skb, from + bytes);
+	if (frame_own(skb, from + bytes))
+		return -1;
 	return bpf_skb_load_bytes(skb, from, to, bytes);
 }
 

@@ -30,7 +30,7 @@ from bpfast.kernel.program import Programs
 from bpfast.kernel.site import Hook, Site, devices
 
 _CMD_LINK_CREATE = 28
-_BEFORE = 1 << 3
+_BEFORE, _AFTER = 1 << 3, 1 << 4
 _EBUSY = 16
 _PARTS = ("watch", "chain", "guard")
 _LINK_TYPE_XDP, _LINK_TYPE_TCX = 6, 11
@@ -118,10 +118,10 @@ def pinned_endpoints(root: Path) -> Iterator[Pinned]:
             yield Pinned(int(match[1]), match[2], direction, Hook(match[4]), directory)
 
 
-def _link_tcx(prog_fd: int, ifindex: int, *, sending: bool = False) -> int:
-    """Attach at the head of the interface's tcx programs; libbpf 1.1 cannot say where."""
+def _link_tcx(prog_fd: int, ifindex: int, *, sending: bool = False, last: bool = False) -> int:
+    """Attach at the head, or the end, of the interface's tcx programs; libbpf 1.1 cannot say where."""
     attach_type = syscall.ATTACH_TCX_EGRESS if sending else syscall.ATTACH_TCX_INGRESS
-    attributes = struct.pack("=IIIIIIQ", prog_fd, ifindex, attach_type, _BEFORE, 0, 0, 0)
+    attributes = struct.pack("=IIIIIIQ", prog_fd, ifindex, attach_type, _AFTER if last else _BEFORE, 0, 0, 0)
     try:
         return syscall.bpf(_CMD_LINK_CREATE, attributes)
     except KernelFailure as error:
@@ -179,9 +179,11 @@ def _pin_link(link_fd: int, directory: Path, part: str) -> None:
 
 
 def _attach_watcher(programs: Programs, number: int, device: Device, directory: Path, site: Site) -> None:
+    """Attach the watcher: in the pod behind the rules of the way in, since what they refuse opens nothing."""
+    sending, last = site.hook is Hook.NATIVE, not site.is_inside
     with _loaded(programs, hooks.watcher(), number) as prog_fd, entered(device.namespace):
         if hooks.tcx_offered():
-            link_fd = _link_tcx(prog_fd, device.index, sending=site.hook is Hook.NATIVE)
+            link_fd = _link_tcx(prog_fd, device.index, sending=sending, last=last)
         else:
             link_fd = _link_xdp(prog_fd, device.index, _watchers_place(device, site))
         _pin_link(link_fd, directory, "watch")
