@@ -68,7 +68,12 @@ def test_output_that_cannot_be_written_opens_nothing(scene: Scene, web: Nginx) -
     assert process.stdout is not None
     with process.stdout as output:
         output.readline()
-    assert within(10, lambda: statuses(scene.client, web, "/b") and process.poll() is not None)
+
+    def has_ended() -> bool:
+        statuses(scene.client, web, "/b")
+        return process.poll() is not None
+
+    assert within(10, has_ended)
     assert process.returncode == 1
     assert [200, 403] == statuses(scene.client, web, "/a", "/b")
     with following:
