@@ -91,21 +91,25 @@ def _connect(trial: Trial, frames: Frames, row: Row) -> tuple[int, int]:
 
 
 @contextmanager
-def _prepared(trial: Trial, row: Row, number: int) -> Iterator[tuple[list[bytes], bytes | None]]:
-    """Yield the row's frames and the flow as it is before each of them."""
-    _install(trial, row, number)
-    frames = Frames(_CLIENT, IPv4Address(HOST), 40000, _PORT)
-    if row.rules is None:
-        client, server = _FIRST, _FIRST_OF_SERVER
-    else:
-        client, server = _connect(trial, frames, row)
-    flows = trial.flows()
+def connected(trial: Trial, row: Row, frames: Frames) -> Iterator[tuple[int, int]]:
+    """Yield the next numbers of a connection to which the row's rules apply; no flow is left of it."""
+    trial.forget_rates()
+    _install(trial, row, max(trial.state.policy_numbers(), default=0) + 1)
     try:
+        yield (_FIRST, _FIRST_OF_SERVER) if row.rules is None else _connect(trial, frames, row)
+    finally:
+        for key in trial.flows():
+            trial.sweep(key, force=True)
+
+
+@contextmanager
+def _prepared(trial: Trial, row: Row) -> Iterator[tuple[list[bytes], bytes | None]]:
+    """Yield the row's frames and the flow as it is before each of them."""
+    frames = Frames(_CLIENT, IPv4Address(HOST), 40000, _PORT)
+    with connected(trial, row, frames) as (client, server):
+        flows = trial.flows()
         kept = trial.flow(flows[0]) if flows else None
         yield [frames.from_client(client, server, PSH | ACK, data) for data in row.payloads], kept
-    finally:
-        for key in flows:
-            trial.sweep(key, force=True)
 
 
 def _check(trial: Trial, repeater: Repeater, row: Row, frame: bytes) -> None:
@@ -134,10 +138,8 @@ def _round(trial: Trial, repeater: Repeater, row: Row, frame: bytes) -> dict[str
 
 def measure(trial: Trial, repeater: Repeater, row: Row, rounds: int) -> Samples:
     """Return the samples of a row: the name of each part -> nanoseconds, one a round."""
-    trial.forget_rates()
-    number = trial.endpoint if not trial.state.policy_numbers() else max(trial.state.policy_numbers()) + 1
     samples: Samples = {}
-    with _prepared(trial, row, number) as (frames, flow):
+    with _prepared(trial, row) as (frames, flow):
         for frame in frames:
             repeater.keep(flow, max(frame.find(LETTERS), 0))
             _check(trial, repeater, row, frame)

@@ -102,6 +102,11 @@ class Repeater:
         syscall.map_update(self._second, _ZERO, _U32.pack(self.empty))
         return self._run(self._first, frame, repeat)
 
+    def behind(self, program: int, frame: bytes, repeat: int) -> int:
+        """Return the nanoseconds of the same with this program in the empty one's place."""
+        syscall.map_update(self._second, _ZERO, _U32.pack(program))
+        return self._run(self._first, frame, repeat)
+
     def chain(self, frame: bytes, repeat: int, stop: Slot | None = None) -> int:
         """Return the nanoseconds of the same and the chain up to the slot ``stop``."""
         syscall.map_update(self._second, _ZERO, _U32.pack(self._stages[Slot.MAX]))
