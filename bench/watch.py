@@ -65,10 +65,10 @@ def measure(trial: Trial, repeater: Repeater, row: Row, sight: Sight, *, rounds:
     samples: Samples = {"restore": [], "watch": []}
     frames = Frames(IPv4Address("10.255.255.1"), IPv4Address(HOST), 40000, 80)
     try:
-        with connected(trial, replace(row, event_mode=sight.event_mode), frames) as (client, server):
+        with connected(trial, replace(row, event_mode=sight.event_mode), frames) as (client, first):
             if sight.earlier:
-                trial.watch(frames.from_server(server, client, ACK | PSH, sight.earlier))
-                server += len(sight.earlier)
+                trial.watch(frames.from_server(first, client, ACK | PSH, sight.earlier))
+            server = first + len(sight.earlier)
             (flow,) = trial.flows()
             repeater.keep(trial.flow(flow))
             frame = frames.from_server(server, client, ACK | PSH if sight.payload else ACK, sight.payload)
@@ -85,9 +85,8 @@ def measure(trial: Trial, repeater: Repeater, row: Row, sight: Sight, *, rounds:
 def describe(sight: Sight, samples: Samples) -> str:
     """Return a packet's line of the table."""
     above = [whole - alone for whole, alone in zip(samples["watch"], samples["restore"], strict=True)]
-    return (
-        f"{sight.name:44} {len(sight.payload):7} {median(above):6.0f} {f'{min(above)} to {max(above)}':>13}"
-    )
+    spread = f"{min(above)} to {max(above)}"
+    return f"{sight.name:44} {len(sight.payload):7} {median(above):6.0f} {spread:>13}"
 
 
 def main() -> None:

@@ -13,6 +13,7 @@
 #include "lib/log.h"
 #include "lib/memo.h"
 #include "lib/options.h"
+#include "lib/status.h"
 #include "lib/witness.h"
 
 #include "stages/entry.c"

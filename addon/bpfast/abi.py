@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from enum import IntEnum, IntFlag
 from ipaddress import IPv4Address, IPv6Address
 
-ABI_VERSION = 4
+ABI_VERSION = 5
 
 MAX_ENDPOINTS = 256
 MAX_FLOWS = 65536
@@ -184,7 +184,13 @@ class Count(IntEnum):
     EVENTS_LOST = 7
     RESETS_WITHHELD = 8
     PROVED = 9
-    MAX = 10
+    RESPONSES_OTHER = 10
+    RESPONSES_1XX = 11
+    RESPONSES_2XX = 12
+    RESPONSES_3XX = 13
+    RESPONSES_4XX = 14
+    RESPONSES_5XX = 15
+    MAX = 16
 
 
 class Slot(IntEnum):
@@ -295,10 +301,10 @@ PEER_BITS_ALWAYS = 32
 PEER_BITS = 160
 PORT_KEY_BITS_ALWAYS = 64
 PORT_KEY_BITS = 88
-FLOW_PHASE_OFFSET = 199
+FLOW_PHASE_OFFSET = 223
 RULE_NONE = 0xFFFFFFFF
 ADDRESS_BYTES = 16
-CONTEXT_BYTES = 2408
+CONTEXT_BYTES = 2424
 EVENTS_A_SECOND = 2000
 RESETS_A_SECOND = 1000
 ANSWER_BYTES = 128
@@ -316,8 +322,9 @@ SIZES: Mapping[str, int] = {
     "ended": 24,
     "reply_key": 28,
     "head": 48,
-    "flow": 1512,
+    "flow": 1536,
     "event": 576,
+    "response": 48,
     "sweep": 48,
     "rate": 16,
     "answer": 132,

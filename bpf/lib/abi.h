@@ -10,7 +10,7 @@
 #ifndef BPFAST_LIB_ABI_H
 #define BPFAST_LIB_ABI_H
 
-#define ABI_VERSION 4 /* of everything pinned; another version starts afresh */
+#define ABI_VERSION 5 /* of everything pinned; another version starts afresh */
 
 /* ---- limits --------------------------------------------------------------- */
 
@@ -197,6 +197,13 @@ enum count {
 	COUNT_EVENTS_LOST,     /* ring full, or over the rate */
 	COUNT_RESETS_WITHHELD, /* over the rate */
 	COUNT_PROVED,          /* retransmissions found equal */
+	/* Answers whose beginning was seen, in the order of their classes; with EVENTS_ALL only. */
+	COUNT_RESPONSES_OTHER, /* another number, or one that came in pieces */
+	COUNT_RESPONSES_1XX,
+	COUNT_RESPONSES_2XX,
+	COUNT_RESPONSES_3XX,
+	COUNT_RESPONSES_4XX,
+	COUNT_RESPONSES_5XX,
 	COUNT_MAX,
 };
 
@@ -438,6 +445,8 @@ struct flow {
 	unsigned long long sent;        /* behind the last byte that the server sent */
 	unsigned long long server;      /* enum server_flag */
 	unsigned long long server_time; /* of its last packet once it has sent FIN */
+	/* Written by both: where the next answer begins (lib/answer.h). */
+	unsigned long long due;
 	/* Written by the claim's holder only. */
 	struct flow_key key;
 	unsigned int expected;     /* next byte to inspect */
@@ -455,6 +464,9 @@ struct flow {
 	unsigned int large;            /* slot of the pool + 1; 0: none */
 	unsigned int client_start;     /* the client's first byte */
 	unsigned int tag;              /* names the incarnation: the server's number + 1 */
+	unsigned int blind;            /* 1: no answer behind the one that is due is told */
+	unsigned long long asked_time; /* when the request passed whose answer is due */
+	unsigned int asked_at;         /* where its head begins in the client's stream */
 	unsigned int furthest;         /* behind the last byte that has passed, in order or not */
 	unsigned long long stage_time; /* when stage left FLOW_OPEN */
 	struct head head;
@@ -466,7 +478,7 @@ struct flow {
 	unsigned char log[264]; /* LOG_INLINE records and COPY_SLACK */
 };
 
-#define FLOW_PHASE_OFFSET 199 /* of head.phase, for who reads a flow from outside */
+#define FLOW_PHASE_OFFSET 223 /* of head.phase, for who reads a flow from outside */
 _Static_assert(__builtin_offsetof(struct flow, head.phase) == FLOW_PHASE_OFFSET, "moved");
 
 /* Whose side of the connection is policed. */
@@ -494,6 +506,20 @@ struct event {
 	unsigned char bytes[512]; /* EVENT_BYTES */
 };
 #define RULE_NONE 0xffffffffU
+
+/* events, too, and told from the others by its size: an answer has begun. */
+struct response {
+	unsigned long long time;        /* CLOCK_MONOTONIC, ns: of its first byte */
+	unsigned long long nanoseconds; /* since the chain let the request's head pass */
+	struct address peer;
+	unsigned int endpoint;
+	unsigned int offset;      /* of the request's head in the client's stream */
+	unsigned short peer_port; /* host order */
+	unsigned short port;      /* host order */
+	unsigned short status;    /* 0: it came in pieces */
+	unsigned short direction; /* enum direction */
+};
+_Static_assert(sizeof(struct response) != sizeof(struct event), "told apart by their size");
 
 /* sweep: a flow for bpfast_sweep to look at. */
 struct sweep {

@@ -30,25 +30,27 @@ struct context {
 	struct packet packet; /* ENTRY -> all */
 	u64 began;            /* ENTRY -> events; 0 without timing */
 	u64 mark;             /* ENTRY -> pass() */
-	u32 endpoint;         /* ENTRY -> all */
-	u32 event_mode;       /* ENTRY -> HTTP, VERDICT */
-	u32 deny_mode;        /* ENTRY -> VERDICT */
-	u32 generation;       /* ENTRY -> FLOW, HEADER */
-	u32 policy;           /* ENTRY -> HEADER */
-	u32 direction;        /* ENTRY -> HEADER, events */
-	u32 holds_claim;      /* FLOW -> release() */
-	u32 revised;          /* HEADER -> FLOW: the header verdict is of today */
-	u32 outcome;          /* any -> VERDICT */
-	u32 reason;           /* any -> VERDICT */
-	u32 rule;             /* HTTP -> events */
-	u32 begun;            /* HTTP: what it changes has been loaded */
-	u32 changed;          /* HTTP -> commit(): the head has moved */
-	u32 runs;             /* HTTP, PROVE: how often they have called themselves */
-	u32 requests_before;  /* FLOW: head.requests when the packet came */
-	u32 position;         /* FLOW, PROVE, HTTP: next payload byte to inspect */
-	u32 prove_to;         /* FLOW -> PROVE: payload offset that ends the proof */
-	u32 acked, sent;      /* FLOW: the server's numbers when the packet came */
-	u32 log_at;           /* RECALL: next record of framing to compare */
+	u64 asked_time;  /* events -> await_answer(): when the first request passed; 0: untold */
+	u32 asked_at;    /* and where it stands in the client's stream */
+	u32 endpoint;    /* ENTRY -> all */
+	u32 event_mode;  /* ENTRY -> HTTP, VERDICT */
+	u32 deny_mode;   /* ENTRY -> VERDICT */
+	u32 generation;  /* ENTRY -> FLOW, HEADER */
+	u32 policy;      /* ENTRY -> HEADER */
+	u32 direction;   /* ENTRY -> HEADER, events */
+	u32 holds_claim; /* FLOW -> release() */
+	u32 revised;     /* HEADER -> FLOW: the header verdict is of today */
+	u32 outcome;     /* any -> VERDICT */
+	u32 reason;      /* any -> VERDICT */
+	u32 rule;        /* HTTP -> events */
+	u32 begun;       /* HTTP: what it changes has been loaded */
+	u32 changed;     /* HTTP -> commit(): the head has moved */
+	u32 runs;        /* HTTP, PROVE: how often they have called themselves */
+	u32 requests_before; /* FLOW: head.requests when the packet came */
+	u32 position;        /* FLOW, PROVE, HTTP: next payload byte to inspect */
+	u32 prove_to;        /* FLOW -> PROVE: payload offset that ends the proof */
+	u32 acked, sent;     /* FLOW: the server's numbers when the packet came */
+	u32 log_at;          /* RECALL: next record of framing to compare */
 	/* What HTTP changes; written to the flow only when the packet passes. */
 	struct head head;
 	u32 copy_base, copy_end;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Verdict events, at most EVENTS_A_SECOND a CPU: a flood of denied requests
+ * Events of verdicts and answers, at most EVENTS_A_SECOND a CPU: a flood of denied requests
  * must not become a flood of work for the reader. What is not sent is counted.
  */
 #ifndef BPFAST_LIB_EVENT_H
@@ -77,6 +77,10 @@ static __always_inline void report(struct context *c, struct flow *flow, u32 ver
 	    (c->event_mode == EVENTS_DENIED && verdict == VERDICT_ALLOW))
 		return;
 	now = bpf_ktime_get_ns();
+	if (verdict == VERDICT_ALLOW && !c->asked_time) {
+		c->asked_time = now;
+		c->asked_at = flow ? c->head.start - flow->client_start : 0;
+	}
 	event = rate_takes_event(now) ? bpf_ringbuf_reserve(MAP(MAP_EVENTS), sizeof(*event), 0) : 0;
 	if (!event) {
 		count(COUNT_EVENTS_LOST);
@@ -98,6 +102,34 @@ static __always_inline void report(struct context *c, struct flow *flow, u32 ver
 	event->length = flow ? event_head(event, c, flow) : 0;
 	/* The reader looks by itself: waking it costs more than the event. */
 	bpf_ringbuf_submit(event, BPF_RB_NO_WAKEUP);
+}
+
+/* Report that an answer has begun; `asked` is when its request passed, `asked_at` where it stood. */
+static __always_inline void report_response(const struct endpoint *endpoint,
+					    const struct flow_key *key, u64 asked, u32 asked_at,
+					    u32 status)
+{
+	u32 direction = endpoint->flags & ENDPOINT_EGRESS ? DIRECTION_EGRESS : DIRECTION_INGRESS;
+	struct response *response;
+	u64 now = bpf_ktime_get_ns();
+
+	response = rate_takes_event(now) ?
+			   bpf_ringbuf_reserve(MAP(MAP_EVENTS), sizeof(*response), 0) :
+			   0;
+	if (!response) {
+		count(COUNT_EVENTS_LOST);
+		return;
+	}
+	response->time = now;
+	response->nanoseconds = now - asked;
+	response->peer = direction == DIRECTION_EGRESS ? key->local : key->peer;
+	response->endpoint = key->endpoint;
+	response->offset = asked_at;
+	response->peer_port = swap16(key->peer_port);
+	response->port = swap16(key->port);
+	response->status = status;
+	response->direction = direction;
+	bpf_ringbuf_submit(response, BPF_RB_NO_WAKEUP);
 }
 
 #endif /* BPFAST_LIB_EVENT_H */

@@ -15,8 +15,7 @@
 #ifndef BPFAST_LIB_FLOW_H
 #define BPFAST_LIB_FLOW_H
 
-#include "maps.h"
-#include "sequence.h"
+#include "answer.h"
 
 #define WATCHED_TRIES 8
 
@@ -139,6 +138,7 @@ static __always_inline void flow_end(struct flow *flow, const struct flow_key *k
 /* Write what the segment in hand has changed; the flow's copy is written already. */
 static __always_inline void flow_commit(struct flow *flow, const struct context *c)
 {
+	await_answer(flow, c, c->head.requests - flow->head.requests);
 	flow->head = c->head;
 	flow->copy_base = c->copy_base;
 	flow->copy_end = c->copy_end;

@@ -52,6 +52,7 @@ static __always_inline int is_known(FRAME *ctx, struct context *c, struct flow *
 		return 0;
 	count_many(COUNT_REQUESTS_ALLOWED, heads);
 	log_forget(flow, c->acked);
+	flow->blind = 1; /* a request without an event: nothing is known of answers */
 	flow->copy_base = c->packet.seq;
 	flow->copy_end = c->packet.seq + c->packet.length;
 	copy_free(flow);
@@ -236,6 +237,7 @@ static __always_inline int stage_flow(FRAME *ctx)
 	c->begun = 0;
 	c->copy_rest = 0;
 	c->rule = RULE_NONE;
+	c->asked_time = 0;
 	if (packet->flags & TCP_SYN) {
 		if (packet->flags & (TCP_ACK | TCP_FIN | TCP_RST | TCP_URG))
 			return drop(c, REASON_ODD_FLAGS);

@@ -93,6 +93,8 @@ static __always_inline void fill_fresh(struct flow *flow, const struct context *
 	flow->sent = tagged | embryo->server;
 	flow->server = tagged;
 	flow->server_time = 0;
+	flow->due = NOT_DUE(embryo->server);
+	flow->blind = 0;
 	flow->key = c->key;
 	flow->client_start = embryo->client;
 	flow->expected = embryo->client;

@@ -6,6 +6,7 @@
  *   any segment        its acknowledgement and its end, never backwards
  *   FIN, RST           noted; RST ends the flow
  *   early payload      a final status before the request's body has ended
+ *   an answer's start  its status is counted and, when asked for, reported
  *   the pod's own SYN  and datagrams: their replies may come in
  *
  * A tcx program; generic XDP on kernels that have no tcx. A clsact filter on the
@@ -111,6 +112,39 @@ static __always_inline u32 verdict_of(const struct endpoint *endpoint, const str
 		.verdict;
 }
 
+/*
+ * A segment that begins where an answer is due. Nothing is told of what cannot be
+ * known: an answer behind an interim response in one segment, and one in pieces
+ * that may be an interim response.
+ */
+static __always_inline void saw_answer(FRAME *ctx, const struct endpoint *endpoint,
+				       struct flow *flow, const struct flow_key *key,
+				       const struct packet *packet)
+{
+	u32 bytes = packet->length < STATUS_BYTES ? packet->length : STATUS_BYTES;
+	u32 tag = flow->tag, asked_at = flow->asked_at, status;
+	int expects = flow->head.flags & HEAD_EXPECT;
+	u64 asked = flow->asked_time, next = NOT_DUE(tag);
+	u8 text[STATUS_ROOM] = {};
+
+	if (!packet->length || packet->flags & TCP_RST || !same_key(&flow->key, key) ||
+	    *(volatile u32 *)&flow->stage != FLOW_OPEN)
+		return;
+	if (frame_load(ctx, packet->payload, text, bounded_size(bytes, STATUS_ROOM)))
+		return;
+	status = status_of(text, bytes);
+	if (status == STATUS_FOREIGN)
+		next = BLIND(tag);
+	else if (status_class(status) == 1 && is_interim(ctx, packet))
+		next = (u64)tag << 32 | (packet->seq + packet->length);
+	if (!take_due(flow, tag, packet->seq, next) || status == STATUS_FOREIGN ||
+	    status == STATUS_CUT_IN_INTERIM || (status == STATUS_CUT && expects))
+		return;
+	count(COUNT_RESPONSES_OTHER + status_class(status));
+	if (status_class(status) != 1 && endpoint->event_mode == EVENTS_ALL)
+		report_response(endpoint, key, asked, asked_at, status == STATUS_CUT ? 0 : status);
+}
+
 static __always_inline int stage_watch(FRAME *ctx)
 {
 	u32 number = (u32)bpf_pseudo_fd(0, ENDPOINT_IMMEDIATE);
@@ -149,7 +183,10 @@ static __always_inline int stage_watch(FRAME *ctx)
 		return unjudged();
 	}
 	flow = flow_get(&key);
-	if (flow)
+	if (flow) {
+		if (is_due(flow, &packet))
+			saw_answer(ctx, endpoint, flow, &key, &packet);
 		saw_segment(ctx, flow, &key, &packet);
+	}
 	return unjudged();
 }

@@ -125,7 +125,7 @@ def test_errors(text: Printed, as_json: Printed) -> None:
 def test_an_allowed_request(as_json: Printed) -> None:
     """A verdict has the fields of the contract in its order; names stand for all numbers."""
     before = time.time()
-    as_json.reporter.verdicts([event()])
+    as_json.reporter.events([event()])
     fields = as_json.fields()
     assert FIELDS == list(fields)
     moment = fields.pop("time")
@@ -149,7 +149,7 @@ def test_an_allowed_request(as_json: Printed) -> None:
 
 def test_a_request_that_the_endpoint_sends(as_json: Printed) -> None:
     """Of a connection out the peer is the server, so its port is the server's."""
-    as_json.reporter.verdicts([event(direction=Direction.EGRESS)])
+    as_json.reporter.events([event(direction=Direction.EGRESS)])
     fields = as_json.fields()
     assert ["egress", 80, 80] == [fields[name] for name in ("direction", "peer_port", "port")]
 
@@ -167,7 +167,7 @@ def test_warnings(text: Printed, as_json: Printed) -> None:
 def test_a_denied_connection(as_json: Printed) -> None:
     """Without a head there is no method, path or host; a stranger is named by its address."""
     denied = event(b"", peer=STRANGER_ADDRESS, rule=None, verdict=Verdict.DENY, reason=Reason.L4_DENIED)
-    as_json.reporter.verdicts([denied])
+    as_json.reporter.events([denied])
     fields = as_json.fields()
     assert FIELDS == list(fields)
     assert [None] * 4 == [fields[name] for name in ("method", "path", "host", "rule")]
@@ -176,7 +176,7 @@ def test_a_denied_connection(as_json: Printed) -> None:
 
 def test_nanoseconds_only_with_timing(as_json: Printed) -> None:
     """The time in the chain is there when it was taken."""
-    as_json.reporter.verdicts([event(nanoseconds=1234)])
+    as_json.reporter.events([event(nanoseconds=1234)])
     fields = as_json.fields()
     assert [*FIELDS, "ns"] == list(fields)
     assert 1234 == fields["ns"]
@@ -184,7 +184,7 @@ def test_nanoseconds_only_with_timing(as_json: Printed) -> None:
 
 def test_a_rule_that_nobody_knows_has_no_name(as_json: Printed) -> None:
     """A verdict of a table that is not known is reported all the same."""
-    as_json.reporter.verdicts([event(rule_set=RULE_SET + 1)])
+    as_json.reporter.events([event(rule_set=RULE_SET + 1)])
     assert None is as_json.fields()["rule"]
 
 
@@ -192,21 +192,21 @@ def test_equal_rules_of_two_policies_keep_their_names(as_json: Printed) -> None:
     """One table may serve two endpoints: each verdict names the rule of its own endpoint's policy."""
     found = wanted(INSPECT, policy("api", GET_PUBLIC))
     as_json.reporter.learn(found, dict.fromkeys(found.images, RULE_SET), {1: WEB, 2: API})
-    as_json.reporter.verdicts([event(), event(endpoint=2)])
+    as_json.reporter.events([event(), event(endpoint=2)])
     names = [json.loads(line)["rule"] for line in as_json.lines]
     assert [RULE_NAME, RULE_NAME.replace("web", "api")] == names
 
 
 def test_an_endpoint_that_nobody_knows_is_a_number(as_json: Printed) -> None:
     """A verdict of an endpoint that has just gone is reported by its number."""
-    as_json.reporter.verdicts([event(endpoint=9)])
+    as_json.reporter.events([event(endpoint=9)])
     assert "9" == as_json.fields()["endpoint"]
 
 
 def test_verdicts_as_text(text: Printed) -> None:
     """A line for people: when, what, who to whom, the request and why."""
     denied = event(b"", peer=STRANGER_ADDRESS, rule=None, verdict=Verdict.DENY, reason=Reason.L4_DENIED)
-    text.reporter.verdicts([event(), denied])
+    text.reporter.events([event(), denied])
     times, lines = zip(*(line.split(" ", 1) for line in text.lines), strict=True)
     assert all(time.strptime(moment, "%H:%M:%S") for moment in times)
     assert (

@@ -18,6 +18,7 @@ import pytest
 
 from bpfast import abi
 from bpfast.abi import DenyMode, EventMode, MapNumber, PortVerdict
+from bpfast.events.response import ResponseEvent, decode_response, is_response
 from bpfast.events.verdict import VerdictEvent, decode
 from bpfast.kernel import hooks, syscall
 from bpfast.kernel.maps import possible_cpus
@@ -63,11 +64,13 @@ RULES = RuleSet(
     )
 )
 
-_FLOW = struct.Struct("=5Q40s16IQ3Q5IHBB1032s4I264s")
+_FLOW = struct.Struct("=6Q40s16IQ2IQ3Q5IHBB1032s4I264s")
 _FLOW_FIELDS = (
-    "claim", "acked", "sent", "server", "server_time", "key", "expected", "client_acked", "client_fin",
+    "claim", "acked", "sent", "server", "server_time", "due", "key", "expected", "client_acked",
+    "client_fin",
     "generation", "rule_set", "stage", "answer", "answer_end", "resets", "sent_before", "copy_base",
-    "copy_end", "large", "client_start", "tag", "furthest", "stage_time", "seen", "set", "length",
+    "copy_end", "large", "client_start", "tag", "blind", "asked_time", "asked_at", "furthest", "stage_time",
+    "seen", "set", "length",
     "state", "candidates", "start", "requests", "serial", "lines", "flags", "phase", "copy",
     "log_first", "log_next", "log_end", "log_slot", "log",
 )  # fmt: skip
@@ -306,8 +309,18 @@ class Box:
         }
 
     def events(self) -> list[VerdictEvent]:
-        """Return the verdicts since the last time."""
-        return [decode(raw) for raw in self.trial.events()]
+        """Return the verdicts since the last time; answers since then are lost."""
+        return self.all_events()[0]
+
+    def responses(self) -> list[ResponseEvent]:
+        """Return the answers since the last time; verdicts since then are lost."""
+        return self.all_events()[1]
+
+    def all_events(self) -> tuple[list[VerdictEvent], list[ResponseEvent]]:
+        """Return the verdicts and the answers since the last time."""
+        raw = self.trial.events()
+        verdicts = [decode(one) for one in raw if not is_response(one)]
+        return verdicts, [decode_response(one) for one in raw if is_response(one)]
 
     def connection(self, **start: Any) -> "Connection":
         """Return a connection of its own that has not begun."""

@@ -89,8 +89,10 @@ def forget(trial: Trial) -> None:
 
 
 def events_of(box: Box) -> list[Any]:
-    """Return the verdicts without their time."""
-    return [(event.verdict, event.reason, event.rule, event.offset, event.head) for event in box.events()]
+    """Return the verdicts and answers without their time."""
+    verdicts, responses = box.all_events()
+    found = [(event.verdict, event.reason, event.rule, event.offset, event.head) for event in verdicts]
+    return [*found, *((event.status, event.offset) for event in responses)]
 
 
 def told(flow: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the user sees of a run: ready, verdicts, losses; a line of text or of JSON each."""
+"""What the user sees of a run: ready, verdicts, answers, losses; a line of text or of JSON each."""
 
 import json
 import time
@@ -8,6 +8,8 @@ from typing import TextIO
 
 from bpfast.abi import Direction, Verdict
 from bpfast.controller.desired import Desired
+from bpfast.events.asked import Asked
+from bpfast.events.response import ResponseEvent, decode_response, is_response
 from bpfast.events.verdict import VerdictEvent, decode
 from bpfast.policy.meaning import Direction as PolicyDirection
 from bpfast.policy.meaning import Inspect
@@ -29,6 +31,7 @@ class Reporter:
         self._indices: Mapping[RuleSet, int] = {}
         self._endpoints: Mapping[int, Endpoint] = {}
         self._peers: dict[str, str] = {}
+        self._asked = Asked()
 
     def learn(
         self, wanted: Desired, indices: Mapping[RuleSet, int], endpoints: Mapping[int, Endpoint]
@@ -68,23 +71,48 @@ class Reporter:
         if count:
             self._print({"event": "lost", "count": count}, f"lost: {count} events over the rate")
 
-    def verdicts(self, raw: Sequence[bytes]) -> None:
-        """Print the verdicts in raw events."""
+    def events(self, raw: Sequence[bytes]) -> None:
+        """Print the verdicts and answers in raw events."""
         for one in raw:
-            fields = self.describe(decode(one))
+            if is_response(one):
+                fields = self.describe_response(decode_response(one))
+                self._print(fields, _response_line(fields))
+                continue
+            event = decode(one)
+            self._asked.keep(event)
+            fields = self.describe(event)
             self._print(fields, _line(fields))
 
-    def describe(self, event: VerdictEvent) -> dict[str, object]:
-        """Return the fields of design section 10 for one verdict."""
+    def describe_response(self, event: ResponseEvent) -> dict[str, object]:
+        """Return the fields of an answer; method and path are those of its request, if that was reported."""
+        request = self._asked.take(event)
+        return {
+            "event": "response",
+            **self._where(event),
+            "method": request.method,
+            "path": request.path,
+            "status": event.status,
+            "ttfb_ns": event.nanoseconds,
+        }
+
+    def _where(self, event: VerdictEvent | ResponseEvent) -> dict[str, object]:
+        """Return what verdicts and answers begin with: when, who and to whom."""
         endpoint = self._endpoints.get(event.endpoint)
-        fields: dict[str, object] = {
-            "event": "verdict",
+        return {
             "time": (event.time + _MONOTONIC_TO_WALL) / 1e9,
             "endpoint": endpoint.full_name if endpoint else str(event.endpoint),
             "direction": event.direction.name.lower(),
             "peer": self._peers.get(str(event.peer), str(event.peer)),
             "peer_port": event.port if event.direction is Direction.EGRESS else event.peer_port,
             "port": event.port,
+        }
+
+    def describe(self, event: VerdictEvent) -> dict[str, object]:
+        """Return the fields of design section 10 for one verdict."""
+        endpoint = self._endpoints.get(event.endpoint)
+        fields: dict[str, object] = {
+            "event": "verdict",
+            **self._where(event),
             "method": event.method,
             "path": event.path,
             "host": event.host,
@@ -112,10 +140,21 @@ class Reporter:
         print(json.dumps(fields) if self._json else text, file=self._out, flush=True)
 
 
-def _line(fields: Mapping[str, object]) -> str:
-    stamp = time.strftime("%H:%M:%S", time.localtime(float(str(fields["time"]))))
-    request = f"{fields['method'] or '-'} {fields['path'] or '-'}"
+def _stamp(fields: Mapping[str, object]) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(float(str(fields["time"]))))
+
+
+def _request(fields: Mapping[str, object]) -> str:
+    """Return who asks whom for what."""
     ends = [fields["peer"], fields["endpoint"]]
     client, server = ends if fields["direction"] == "ingress" else reversed(ends)
-    where = f"{client} -> {server}:{fields['port']}"
-    return f"{stamp} {fields['verdict']!s:5} {where} {request} ({fields['reason']})"
+    return f"{client} -> {server}:{fields['port']} {fields['method'] or '-'} {fields['path'] or '-'}"
+
+
+def _line(fields: Mapping[str, object]) -> str:
+    return f"{_stamp(fields)} {fields['verdict']!s:5} {_request(fields)} ({fields['reason']})"
+
+
+def _response_line(fields: Mapping[str, object]) -> str:
+    milliseconds = int(str(fields["ttfb_ns"])) / 1e6
+    return f"{_stamp(fields)} {fields['status'] or '-'!s:5} {_request(fields)} (after {milliseconds:.3f} ms)"

@@ -191,7 +191,7 @@ class Runner:
         addresses = Addresses()
         looked = swept = time.monotonic()
         while not self._stopping:
-            self._reporter.verdicts(ring.poll(POLL_MILLISECONDS))
+            self._reporter.events(ring.poll(POLL_MILLISECONDS))
             now = time.monotonic()
             if files.have_changed():
                 paths = ", ".join(str(path) for path in self._options.files)
@@ -211,6 +211,6 @@ class Runner:
                 sweeper.sweep(enforcer.sites())
                 for complaint in enforcer.check():
                     self._reporter.error(complaint)
-        self._reporter.verdicts(ring.poll(0))
+        self._reporter.events(ring.poll(0))
         self._reporter.lost(sweeper.lost_events())
         logger().info(Event.STOPPING, signal=signal.Signals(self._stopping).name)

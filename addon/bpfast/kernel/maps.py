@@ -114,7 +114,7 @@ GROUPS: Sequence[Group] = (
     Group((MapNumber.EMBRYOS,), FLOW_MEANING),
     Group((MapNumber.ENDED,), FLOW_MEANING),
     Group((MapNumber.REPLIES,), FLOW_MEANING),
-    Group((MapNumber.EVENTS,), (abi.SIZES["event"], [*map(repr, abi.Reason)])),
+    Group((MapNumber.EVENTS,), (abi.SIZES["event"], abi.SIZES["response"], [*map(repr, abi.Reason)])),
     Group((MapNumber.REASONS,), [*map(repr, abi.Reason)]),
     Group((MapNumber.COUNTS,), [*map(repr, abi.Count)]),
 )

@@ -14,6 +14,7 @@ from bpfast import abi
 from bpfast.abi import Phase, Reason
 from bpfast.abi import Verdict as KernelVerdict
 from bpfast.controller.verdict.engine import Layer34
+from bpfast.events.response import is_response
 from bpfast.events.verdict import VerdictEvent, decode
 from bpfast.kernel.frames import ACK, PSH, RST, SYN, Address, Frames
 from bpfast.kernel.maps import counted_reasons
@@ -116,7 +117,7 @@ class Connection:
         before = self._trial.maps.raw_reasons()
         self._trial.forget_rates()
         action, frame = self._trial.receive(sent)
-        events = [decode(raw) for raw in self._trial.events()]
+        events = [decode(raw) for raw in self._trial.events() if not is_response(raw)]
         self._requests += [self._request(event) for event in events]
         if action != XDP_PASS or frame[MARK_BYTES + self._frames.tcp_at + _TCP_FLAGS] & RST:
             if not any(event.verdict is KernelVerdict.DENY for event in events):
