@@ -19,6 +19,7 @@ import pytest
 
 from bpfast import abi
 from bpfast.abi import ActionWord, Direction, MapNumber, Reason, Slot, Verdict
+from bpfast.events.response import ResponseEvent, decode_response
 from bpfast.events.verdict import VerdictEvent, decode
 from bpfast.kernel.compiler import PROGRAMS, TEXTS
 from bpfast.kernel.maps import SHAPES
@@ -285,6 +286,17 @@ def test_an_event_is_read_as_the_header_lays_it_out(said: Header) -> None:
     )
 
     assert expected == decode(raw)
+
+
+def test_a_response_is_read_as_the_header_lays_it_out(said: Header) -> None:
+    """decode_response() takes each part of an answer from where struct response has it."""
+    numbers = {"time": 1 << 40, "nanoseconds": 1 << 33, "endpoint": 3, "offset": 7}
+    numbers |= {"peer_port": 40000, "port": 80, "status": 404}
+    peer = IPv4Address("10.0.0.1")
+    direction = said.enums["direction"]["DIRECTION_EGRESS"]
+    raw = packed(said, "response", {**numbers, "direction": direction, "peer": abi.pack_address(peer)})
+
+    assert ResponseEvent(**numbers, direction=Direction.EGRESS, peer=peer) == decode_response(raw)
 
 
 def test_stages_are_in_the_order_of_the_slots() -> None:

@@ -10,6 +10,7 @@
 
 #include "lib/context.h"
 #include "lib/sequence.h"
+#include "lib/status.h"
 
 /* ---- what must not happen is a result, not the end of the tests --------------- */
 
@@ -238,6 +239,25 @@ int host_feed_chunks(const u8 *data, u32 bytes, struct walked *walked)
 	memset(walked, 0, sizeof(*walked));
 	CAUGHT(number, feed_chunks(data, bytes, walked));
 	return number;
+}
+
+/* ---- status.h --------------------------------------------------------------- */
+
+/* What the watcher makes of a first segment: it reads STATUS_BYTES of it at most. */
+int host_status(const u8 *data, u32 bytes, u32 *status)
+{
+	u8 text[STATUS_ROOM] = {};
+	int number;
+
+	bytes = bytes < STATUS_BYTES ? bytes : STATUS_BYTES;
+	memcpy(text, data, bytes);
+	CAUGHT(number, *status = status_of(text, bytes));
+	return number;
+}
+
+u32 host_status_class(u32 status)
+{
+	return status_class(status);
 }
 
 /* ---- sequence.h ------------------------------------------------------------- */

@@ -150,6 +150,7 @@ _UNSIGNED = (
     "host_later_of",
     "host_length_field",
     "host_jumbo_options",
+    "host_status_class",
 )
 
 
@@ -163,7 +164,13 @@ class Host:
         for name in _UNSIGNED:
             getattr(self._library, name).restype = ctypes.c_uint32
 
-    def _call(self, name: str, data: bytes, result: ctypes.Structure) -> None:
+    def status(self, data: bytes) -> int:
+        """Return what status_of() says of the first bytes of an answer."""
+        found = ctypes.c_uint32()
+        self._call("host_status", data, found)
+        return found.value
+
+    def _call(self, name: str, data: bytes, result: ctypes.Structure | ctypes.c_uint32) -> None:
         at = ctypes.c_void_p(self._guarded.put(data))
         number = getattr(self._library, name)(at, ctypes.c_uint32(len(data)), ctypes.byref(result))
         if number:

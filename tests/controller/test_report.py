@@ -31,6 +31,7 @@ FIELDS = [
     "verdict", "rule", "reason",
 ]  # fmt: skip
 _EVENT = struct.Struct("=QQ16sIIIIIHHBBHI512s")
+_RESPONSE = struct.Struct("=QQ16sIIHHHH")
 
 
 def event(
@@ -58,6 +59,21 @@ def event(
         len(head),
         more.get("direction", Direction.INGRESS),
         head,
+    )
+
+
+def response(**more: int) -> bytes:
+    """Return what the kernel sends of an answer; ``more``: any number of it."""
+    return _RESPONSE.pack(
+        time.monotonic_ns(),
+        1_234_567,
+        abi.pack_address(CLIENT_ADDRESS),
+        more.get("endpoint", 1),
+        more.get("offset", 0),
+        more.get("peer_port", 40000),
+        more.get("port", 80),
+        more.get("status", 200),
+        more.get("direction", Direction.INGRESS),
     )
 
 
@@ -152,6 +168,58 @@ def test_a_request_that_the_endpoint_sends(as_json: Printed) -> None:
     as_json.reporter.events([event(direction=Direction.EGRESS)])
     fields = as_json.fields()
     assert ["egress", 80, 80] == [fields[name] for name in ("direction", "peer_port", "port")]
+
+
+def test_an_answer(as_json: Printed) -> None:
+    """An answer has its own line, with the method and path of its request; it is told once with them."""
+    as_json.reporter.events([event(), response(), response()])
+    _verdict, first, second = (json.loads(line) for line in as_json.lines)
+    moment = first.pop("time")
+    assert time.time() - 1 < moment < time.time() + 1
+    assert {
+        "event": "response",
+        "endpoint": "default/web",
+        "direction": "ingress",
+        "peer": "default/client",
+        "peer_port": 40000,
+        "port": 80,
+        "method": "GET",
+        "path": "/public?x=%41",
+        "status": 200,
+        "ttfb_ns": 1_234_567,
+    } == first
+    assert ["event", "time"] == list(second)[:2]
+    assert [None, None, 200] == [second[name] for name in ("method", "path", "status")]
+
+
+@pytest.mark.parametrize("other", ({"offset": 1}, {"endpoint": 2}, {"peer_port": 40001}, {"port": 81}))
+def test_an_answer_to_another_request(as_json: Printed, other: dict[str, int]) -> None:
+    """Connection and offset name the request; of one that was not reported nothing is made up."""
+    as_json.reporter.events([event(), response(**other)])
+    answer = json.loads(as_json.lines[1])
+    assert [None, None] == [answer["method"], answer["path"]]
+
+
+def test_an_answer_that_the_endpoint_gets(as_json: Printed) -> None:
+    """Of a connection out the peer is the server, so its port is the server's."""
+    as_json.reporter.events([response(direction=Direction.EGRESS)])
+    fields = as_json.fields()
+    assert ["egress", 80, 80] == [fields[name] for name in ("direction", "peer_port", "port")]
+
+
+def test_answers_as_text(text: Printed) -> None:
+    """A line for people: when, what status, who to whom, the request and how long."""
+    text.reporter.events([event(), response(), response(status=0)])
+    assert [
+        "200   default/client -> default/web:80 GET /public?x=%41 (after 1.235 ms)",
+        "-     default/client -> default/web:80 - - (after 1.235 ms)",
+    ] == [line.split(" ", 1)[1] for line in text.lines[1:]]
+
+
+def test_a_status_that_came_in_pieces_is_null(as_json: Printed) -> None:
+    """The status is null where it is not known."""
+    as_json.reporter.events([response(status=0)])
+    assert None is as_json.fields()["status"]
 
 
 def test_warnings(text: Printed, as_json: Printed) -> None:
