@@ -22,7 +22,8 @@ OLD = 8000
 PORTS = {way: 8001 + number for number, way in enumerate(WAYS)}
 ALL = (allow("/.*", method="GET|HEAD|PUT"),)
 FIELDS = [
-    "event", "time", "endpoint", "direction", "peer", "peer_port", "port", "method", "path", "status", "ttfb_ns",
+    "event", "time", "endpoint", "direction", "peer", "peer_port", "port", "method", "path",
+    "status", "ttfb_ns",
 ]  # fmt: skip
 
 
