@@ -24,10 +24,11 @@
  *                  anew for each flow that is born
  *   copies         slot -> 64 KiB of head bytes          HTTP
  *   copies_free    queue of free slots of copies         chain and watcher
- *   events         ring of struct event                  HTTP, VERDICT
+ *   events         ring of struct event and of struct    HTTP, VERDICT,
+ *                  response                              watcher
  *   reasons        per CPU: enum reason -> packets       all
  *   counts         per CPU: enum count -> number         all
- *   rates          per CPU: struct rate                  VERDICT
+ *   rates          per CPU: struct rate                  VERDICT, watcher
  *   answers        enum answer_index -> struct answer    user space
  *   chain          enum slot -> XDP program              user space
  *   chain_tcx      enum slot -> tcx program: such an     user space

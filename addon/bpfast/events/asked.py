@@ -5,7 +5,7 @@ The kernel says of both on which connection and where in it the request's head
 began; that is what joins them. What is not answered soon is forgotten.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
 from bpfast.abi import Verdict
@@ -26,12 +26,13 @@ class Request:
     path: str | None
 
 
-@dataclass(slots=True)
 class Asked:
     """A bounded memory of requests; the oldest goes first."""
 
-    most: int = MOST
-    _requests: dict[_Key, Request] = field(default_factory=dict)
+    def __init__(self, most: int = MOST) -> None:
+        """Remember nothing yet, and no more than ``most``."""
+        self._most = most
+        self._requests: dict[_Key, Request] = {}
 
     def keep(self, event: VerdictEvent) -> None:
         """Remember an allowed request."""
@@ -39,7 +40,7 @@ class Asked:
             return
         self._requests.pop(_key(event), None)
         self._requests[_key(event)] = Request(event.method, event.path)
-        if len(self._requests) > self.most:
+        if len(self._requests) > self._most:
             del self._requests[next(iter(self._requests))]
 
     def take(self, event: ResponseEvent) -> Request:
