@@ -10,6 +10,7 @@
  */
 #include "lib/frame_xdp.h"
 #include "lib/cut.h"
+#include "lib/drain.h"
 #include "lib/log.h"
 #include "lib/memo.h"
 #include "lib/options.h"

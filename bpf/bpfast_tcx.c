@@ -5,6 +5,7 @@
  */
 #include "lib/frame_tcx.h"
 #include "lib/cut.h"
+#include "lib/drain.h"
 #include "lib/log.h"
 #include "lib/memo.h"
 #include "lib/options.h"

@@ -54,6 +54,8 @@ http {{
         location / {{ return 200 "nginx: $request_method $request_uri\\n"; }}
         location /files/ {{ root {directory}; dav_methods PUT DELETE; }}
         location /early {{ client_max_body_size 1000; return 200 "early\\n"; }}
+        location /early/any/ {{ return 200 "early\\n"; }}
+        location /early/file/ {{ error_page 405 =200 $uri; alias {directory}/files/; }}
     }}
 }}
 """

@@ -405,6 +405,9 @@ enum head_flag {
 	HEAD_CLOSE = 2,
 	HEAD_EXPECT = 4,
 	HEAD_CHUNKED = 8,
+	/* of a flow that we have closed */
+	HEAD_BARE = 16,     /* a FIN without a text */
+	HEAD_FINISHED = 32, /* the client's FIN has come, too */
 };
 
 struct head {
@@ -444,7 +447,7 @@ struct flow {
 	unsigned long long acked;       /* the server's acknowledgement */
 	unsigned long long sent;        /* behind the last byte that the server sent */
 	unsigned long long server;      /* enum server_flag */
-	unsigned long long server_time; /* of its last packet once it has sent FIN */
+	unsigned long long server_time; /* of its last packet after a FIN or an early answer */
 	/* Written by both: where the next answer begins (lib/answer.h). */
 	unsigned long long due;
 	/* Written by the claim's holder only. */
@@ -468,7 +471,7 @@ struct flow {
 	unsigned long long asked_time; /* when the request passed whose answer is due */
 	unsigned int asked_at;         /* where its head begins in the client's stream */
 	unsigned int furthest;         /* behind the last byte that has passed, in order or not */
-	unsigned long long stage_time; /* when stage left FLOW_OPEN */
+	unsigned long long stage_time; /* when stage changed; drained: the client's last packet */
 	struct head head;
 	unsigned char copy[1032]; /* INLINE_COPY + COPY_SLACK */
 	unsigned int log_first;   /* oldest record of chunk framing */

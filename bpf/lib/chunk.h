@@ -113,6 +113,13 @@ static __always_inline void chunk_framing(struct head *head, u32 state)
 	head->length = 0;
 }
 
+/* Inside a chunked body? */
+static __always_inline int in_chunks(const struct head *head)
+{
+	return head->phase == PHASE_FRAMING ||
+	       (head->phase == PHASE_BODY && head->flags & HEAD_CHUNKED);
+}
+
 /* Behind a head that is allowed, a body, or the data of a chunk: what comes next? */
 static __always_inline void after_data(struct head *head)
 {

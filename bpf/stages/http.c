@@ -24,13 +24,6 @@
 _Static_assert(HTTP_RUNS + 3 <= TAIL_CALLS, "more calls than the kernel allows");
 _Static_assert(INLINE_COPY + HTTP_RUNS * PIECE >= MAX_HEAD_BYTES, "the longest head must fit");
 
-/* Inside a chunked body? */
-static __always_inline int in_chunks(const struct head *head)
-{
-	return head->phase == PHASE_FRAMING ||
-	       (head->phase == PHASE_BODY && head->flags & HEAD_CHUNKED);
-}
-
 static __always_inline int repeat(FRAME *ctx, struct context *c)
 {
 	c->runs++;

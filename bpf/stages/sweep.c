@@ -5,15 +5,23 @@
  * its claim and only a program can take that.
  */
 
+/* Another CPU may have written a time after `now` was read. */
+static __always_inline int is_past(u64 time, u64 now)
+{
+	return (s64)(now - time) > 0;
+}
+
 static __always_inline int is_stale(const struct flow *flow, u64 now)
 {
 	u32 server = watched(flow->server);
 
 	if (server & SERVER_RST)
 		return 1;
+	if (flow->stage == FLOW_DRAINED && !is_past(flow->server_time + ANSWERED_NS, now))
+		return 0; /* a long answer is still on its way */
 	if (flow->stage != FLOW_OPEN)
-		return now - flow->stage_time > ANSWERED_NS;
-	return server & SERVER_FIN && now - flow->server_time > SERVER_FIN_NS;
+		return is_past(flow->stage_time + ANSWERED_NS, now);
+	return server & SERVER_FIN && is_past(flow->server_time + SERVER_FIN_NS, now);
 }
 
 static __always_inline int stage_sweep(FRAME *ctx)

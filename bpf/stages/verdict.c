@@ -4,7 +4,7 @@
  *
  *   DENY          403 and FIN to the client, placed only where it fits; else as RESET
  *   RESET         reset to the server now; to the client on its next packet
- *   STAND_IN      the flow is answered: we are the server for this client
+ *   STAND_IN      the flow is answered or drained: we are the server for this client
  *   CUT           the segment goes on up to the cursor: whole, allowed requests
  *   BARE_ACK      the segment goes on without payload, one number below
  *   RESET_SENDER  no flow: a reset with the sender's own number
@@ -45,13 +45,18 @@ static __always_inline u32 segment_end(const struct packet *packet)
 	return packet->seq + packet->length + (packet->flags & TCP_FIN ? 1 : 0);
 }
 
-static __always_inline void leave_open(struct flow *flow, u32 stage)
+static __always_inline void enter(struct flow *flow, u32 stage)
 {
-	flow->answer_end = flow->expected;
 	flow->stage = stage;
 	flow->stage_time = bpf_ktime_get_ns();
 	/* A full barrier (BPF has no fence): the watcher sees the stage first. */
 	__sync_val_compare_and_swap(&flow->claim, 1ULL, 1ULL);
+}
+
+static __always_inline void leave_open(struct flow *flow, u32 stage)
+{
+	flow->answer_end = flow->expected;
+	enter(flow, stage);
 }
 
 /*
@@ -94,7 +99,10 @@ static __always_inline u32 answer_with(struct context *c, struct flow *flow,
 				       struct segment *segment)
 {
 	flow->answer_end = later_of(flow->answer_end, segment_end(&c->packet));
-	to_client(segment, flow->answer, segment_end(&c->packet), TCP_PSH | TCP_FIN | TCP_ACK);
+	to_client(segment, flow->answer, segment_end(&c->packet), TCP_FIN | TCP_ACK);
+	if (c->head.flags & HEAD_BARE)
+		return NEXT_SEND;
+	segment->flags |= TCP_PSH;
 	segment->text = c->head.flags & HEAD_IS_HEAD ? ANSWER_NO_BODY : ANSWER_BODY;
 	return NEXT_SEND;
 }
@@ -132,16 +140,63 @@ static __always_inline int server_is_due(const struct context *c, const struct f
 		return !flow->resets || (segment_end(packet) == packet->seq && flow->resets < 3);
 	/* Drained: the server's answer must have reached the client first. */
 	return flow->stage == FLOW_DRAINED && !flow->resets && packet->ack == watched(flow->sent) &&
-	       (watched(flow->server) & SERVER_FIN || packet->flags & TCP_FIN);
+	       watched(flow->server) & SERVER_FIN;
 }
 
-static __always_inline u32 stand_in(struct context *c, struct flow *flow, struct segment *segment)
+/* We stand in for the server: what the client says is acknowledged and thrown away. */
+static __always_inline u32 acknowledge(struct context *c, struct flow *flow,
+				       struct segment *segment)
+{
+	u32 end = segment_end(&c->packet);
+
+	to_client(segment, c->packet.ack, end, TCP_ACK);
+	if (c->packet.flags & TCP_FIN) {
+		flow_end(flow, &c->key, end, c->packet.ack, 1);
+		c->holds_claim = 0;
+	}
+	return NEXT_SEND;
+}
+
+/* Is this the last word of a client whose FIN and ours have met? */
+static __always_inline int is_finished(const struct packet *packet, const struct flow *flow)
+{
+	return flow->stage == FLOW_ANSWERED && flow->head.flags & HEAD_FINISHED &&
+	       segment_end(packet) == packet->seq && packet->ack == flow->answer + 1;
+}
+
+static __always_inline u32 drained(FRAME *ctx, struct context *c, struct flow *flow,
+				   struct segment *segment)
+{
+	struct packet *packet = &c->packet;
+
+	switch (drain(ctx, c, flow)) {
+	case DRAIN_TO_SERVER:
+		to_server(segment, flow->expected + flow->client_fin, packet->ack, TCP_ACK);
+		return NEXT_PASS;
+	case DRAIN_ACKNOWLEDGE:
+		drain_to(flow, segment_end(packet));
+		return acknowledge(c, flow, segment);
+	case DRAIN_CLOSE:
+		/* As our answer, without a text; what comes next becomes the server's reset. */
+		flow->answer = packet->ack;
+		flow->head.flags = HEAD_BARE | (packet->flags & TCP_FIN ? HEAD_FINISHED : 0);
+		enter(flow, FLOW_ANSWERED);
+		c->head.flags = flow->head.flags;
+		return answer_with(c, flow, segment);
+	}
+	return NEXT_DROP;
+}
+
+static __always_inline u32 stand_in(FRAME *ctx, struct context *c, struct flow *flow,
+				    struct segment *segment)
 {
 	struct packet *packet = &c->packet;
 	u32 end = segment_end(packet);
 
-	if (flow->stage == FLOW_OPEN)
+	if (flow->stage == FLOW_OPEN) {
 		leave_open(flow, FLOW_DRAINED);
+		flow->server_time = flow->stage_time;
+	}
 	if (flow->stage == FLOW_ANSWERED && packet->ack - flow->answer > ANSWER_BYTES + 1 &&
 	    !(packet->flags & TCP_RST)) {
 		c->reason = REASON_BAD_NUMBERS;
@@ -156,7 +211,7 @@ static __always_inline u32 stand_in(struct context *c, struct flow *flow, struct
 	if (server_is_due(c, flow)) {
 		u32 next = reset_server(c, flow, segment);
 
-		if (packet->flags & TCP_RST) {
+		if (packet->flags & TCP_RST || is_finished(packet, flow)) {
 			/* The client will say no more. */
 			flow_end(flow, &c->key, end, packet->ack, 1);
 			c->holds_claim = 0;
@@ -170,23 +225,16 @@ static __always_inline u32 stand_in(struct context *c, struct flow *flow, struct
 		c->holds_claim = 0;
 		return NEXT_SEND;
 	}
-	if (end == packet->seq) {
-		if (flow->stage != FLOW_DRAINED)
-			return NEXT_DROP;
-		to_server(segment, flow->expected, packet->ack, TCP_ACK);
-		return NEXT_PASS;
-	}
+	if (flow->stage == FLOW_DRAINED)
+		return drained(ctx, c, flow, segment);
+	if (end == packet->seq)
+		return NEXT_DROP;
 	if (flow->stage == FLOW_ANSWERED && packet->ack == flow->answer) {
 		c->head.flags = flow->head.flags;
 		return answer_with(c, flow, segment); /* the first answer was lost */
 	}
 	flow->answer_end = later_of(flow->answer_end, end);
-	to_client(segment, packet->ack, end, TCP_ACK);
-	if (packet->flags & TCP_FIN) {
-		flow_end(flow, &c->key, end, packet->ack, 1);
-		c->holds_claim = 0;
-	}
-	return NEXT_SEND;
+	return acknowledge(c, flow, segment);
 }
 
 static __always_inline u32 bare_ack(struct context *c, const struct flow *flow,
@@ -217,7 +265,8 @@ static __always_inline u32 reset_sender(struct context *c, struct segment *segme
 }
 
 /* What the packet in hand is to become. */
-static __always_inline u32 choose(struct context *c, struct flow *flow, struct segment *segment)
+static __always_inline u32 choose(FRAME *ctx, struct context *c, struct flow *flow,
+				  struct segment *segment)
 {
 	if (c->outcome == OUTCOME_RESET_SENDER)
 		return reset_sender(c, segment);
@@ -233,7 +282,7 @@ static __always_inline u32 choose(struct context *c, struct flow *flow, struct s
 	case OUTCOME_RESET:
 		return reset_both(c, flow, segment);
 	case OUTCOME_STAND_IN:
-		return stand_in(c, flow, segment);
+		return stand_in(ctx, c, flow, segment);
 	case OUTCOME_CUT:
 		return NEXT_CUT;
 	case OUTCOME_BARE_ACK:
@@ -264,7 +313,7 @@ static __always_inline int stage_verdict(FRAME *ctx)
 		return FRAME_DROP;
 	if (c->holds_claim)
 		flow = flow_get(&c->key);
-	next = choose(c, flow, &segment);
+	next = choose(ctx, c, flow, &segment);
 	if (next == NEXT_DROP)
 		return drop(c, c->reason);
 	count_reason(c->reason);

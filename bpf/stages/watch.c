@@ -93,8 +93,9 @@ static __always_inline void saw_segment(FRAME *ctx, struct flow *flow, const str
 			watched_set(&flow->server, tag, SERVER_EARLY);
 		watched_advance(&flow->sent, tag, end);
 	}
-	/* The time first: a sweep must not see a FIN without one. */
-	if (packet->flags & TCP_FIN || watched(flow->server) & SERVER_FIN)
+	/* The time first: a sweep must not see a FIN without one. Our own ACKs are no early answer. */
+	if (packet->flags & TCP_FIN || watched(flow->server) & SERVER_FIN ||
+	    (packet->length && watched(flow->server) & SERVER_EARLY))
 		flow->server_time = bpf_ktime_get_ns();
 	if (packet->flags & TCP_FIN)
 		watched_set(&flow->server, tag, SERVER_FIN);

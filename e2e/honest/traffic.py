@@ -14,6 +14,7 @@ DENIED = sha256(b"Access denied\r\n")
 NOTHING = sha256(b"")
 SMALL, LARGE = 100, 1 << 20
 SENT = 1_000_000
+HUGE = 10_000_000
 KEPT = 40
 FRAMINGS: tuple[Framing, ...] = ("length", "chunked")
 _names = itertools.count(1)
@@ -25,11 +26,12 @@ class Files:
 
     small: str
     large: str
+    huge: str
 
     @classmethod
     def put(cls, *servers: Server) -> Self:
         """Put the files where the servers find them."""
-        contents = {"small": os.urandom(SMALL), "large": os.urandom(LARGE)}
+        contents = {"small": os.urandom(SMALL), "large": os.urandom(LARGE), "huge": os.urandom(HUGE)}
         for server in servers:
             for name, data in contents.items():
                 (server.root / name).write_bytes(data)
@@ -74,3 +76,10 @@ def early(framing: Framing, *, asked: bool) -> Order:
     """Return an upload that the server answers before it has read it: 413."""
     path = f"/early/{next(_names)}"
     return Order(method="POST", path=path, size=SENT, framing=framing, asked=asked, status=413, sha256=None)
+
+
+def early_kept(framing: Framing, *, huge: str = "") -> Order:
+    """Return an upload of 10 MB that nginx answers at once by a 200 and keeps: a word, or a file of 10 MB."""
+    path = "/early/file/huge" if huge else f"/early/any/{next(_names)}"
+    answer = huge or sha256(b"early\n")
+    return Order(method="POST", path=path, size=HUGE, framing=framing, sha256=answer)
