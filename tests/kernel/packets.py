@@ -48,9 +48,9 @@ HOOKS = ("xdp", "tcx") if hooks.tcx_offered() or os.geteuid() != 0 else ("xdp",)
 both_families = pytest.mark.parametrize("family", (4, 6), ids=("IPv4", "IPv6"))
 """For tests and modules whose truths are the same: the box is of that family."""
 
-xdp_only = pytest.mark.parametrize("hook", ("xdp",), scope="session")
+xdp_only = pytest.mark.parametrize("hook", ("xdp",), indirect=True, scope="session")
 """For tests of what only XDP chains have."""
-tcx_only = pytest.mark.parametrize("hook", ("tcx",), scope="session")
+tcx_only = pytest.mark.parametrize("hook", ("tcx",), indirect=True, scope="session")
 
 SYN, ACK, FIN, RST, PSH, URG = Flags.SYN, Flags.ACK, Flags.FIN, Flags.RST, Flags.PSH, Flags.URG
 
