@@ -217,9 +217,10 @@ def test_a_namespace_that_is_gone_can_be_deleted() -> None:
 
 
 def start(repository: Path, code: str) -> subprocess.Popen[str]:
-    """Start Python with code that prints one line."""
+    """Start Python with code that prints one line; SIGINT counts even where tests run in the background."""
+    listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     return subprocess.Popen(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", f"{listening}\n{code}"],
         cwd=repository,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
